@@ -1,0 +1,136 @@
+"""Where Redis is, read from a URL by a parser that repeats no secret and lets no URL weaken TLS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from polly_state.errors import ConfigurationError
+
+__all__ = ["Address", "Secret", "Transport"]
+
+DEFAULT_PORT: Final = 6379
+PARAMETERS: Final = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+
+
+class Secret:
+    """A text that shows itself only to who asks by name."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not to be pickled")
+
+
+class Transport(Enum):
+    """How the bytes travel; MEMORY means that there is no Redis."""
+
+    TCP = "tcp"
+    TLS = "tls"
+    UNIX = "unix"
+    MEMORY = "memory"
+
+
+SCHEMES: Final = {
+    "redis": Transport.TCP,
+    "valkey": Transport.TCP,
+    "rediss": Transport.TLS,
+    "valkeys": Transport.TLS,
+    "unix": Transport.UNIX,
+    "redis+unix": Transport.UNIX,
+    "valkey+unix": Transport.UNIX,
+    "memory": Transport.MEMORY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """One Redis server, with what it takes to be let in."""
+
+    transport: Transport = Transport.TCP
+    host: str = "localhost"
+    port: int = DEFAULT_PORT
+    path: str = ""
+    db: int = 0
+    username: str | None = None
+    password: Secret | None = None
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+
+    @classmethod
+    def parse(cls, url: str, *, name: str = "url") -> Address:
+        """Read ``redis://``, ``rediss://``, ``unix://`` (or ``valkey``, ``valkeys``) and ``memory://``.
+
+        Args:
+            url: The URL; ``db``, ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` are its parameters.
+            name: What errors call it, such as the environment variable it came from.
+
+        Raises:
+            ConfigurationError: It cannot be understood. The message never repeats the URL.
+        """
+        # The causes below quote pieces of the URL, a password among them: hence ``from None``.
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise ConfigurationError(
+                f"{name}: not a URL; percent-encode special characters in the password"
+            ) from None
+        transport = SCHEMES.get(parts.scheme.lower())
+        if transport is None:
+            raise ConfigurationError(f"{name}: unknown scheme; use one of {', '.join(SCHEMES)}")
+        parameters = _parameters(parts.query, name)
+        path_is_db = transport in (Transport.TCP, Transport.TLS)
+        db = parameters.get("db") or (parts.path.strip("/") if path_is_db else "") or "0"
+        if not db.isascii() or not db.isdigit():
+            raise ConfigurationError(f"{name}: the database must be a number, as in redis://host:6379/0")
+        if transport is Transport.UNIX and not parts.path:
+            raise ConfigurationError(f"{name}: a socket path is missing, as in unix:///run/redis.sock")
+        return cls(
+            transport=transport,
+            host=parts.hostname or "localhost",
+            port=DEFAULT_PORT if port is None else port,
+            path=unquote(parts.path) if transport is Transport.UNIX else "",
+            db=int(db),
+            username=unquote(parts.username) if parts.username else None,
+            password=Secret(unquote(parts.password)) if parts.password else None,
+            ca_file=parameters.get("ssl_ca_certs"),
+            certificate_file=parameters.get("ssl_certfile"),
+            key_file=parameters.get("ssl_keyfile"),
+        )
+
+    def __str__(self) -> str:
+        """Where it is, without the way in: fit for logs."""
+        if self.transport is Transport.MEMORY:
+            return "memory"
+        if self.transport is Transport.UNIX:
+            return f"unix:{self.path}"
+        return f"{self.host}:{self.port}/{self.db}"
+
+
+def _parameters(query: str, name: str) -> dict[str, str]:
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    if not parameters.keys() <= PARAMETERS:
+        raise ConfigurationError(
+            f"{name}: unknown query parameter; known are {', '.join(sorted(PARAMETERS))}. "
+            "Timeouts, retries and TLS verification are not set in a URL"
+        )
+    return parameters

@@ -1,0 +1,140 @@
+"""What every command is: one operation on one key, with its form for Redis and its effect in process."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cached_property
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from polly_state.wire import Reply, Words
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from polly_state.keyspace import Keyspace
+
+__all__ = ["Command", "Effect", "Outdated", "Script", "Stamped", "companion", "milliseconds"]
+
+T = TypeVar("T")
+
+
+class Outdated(Exception):  # noqa: N818
+    """A stamped write came after a newer one, whose *stamp* this is; nothing was changed."""
+
+    def __init__(self, stamp: str) -> None:
+        super().__init__(stamp)
+        self.stamp = stamp
+
+
+class Effect(Enum):
+    """What a command does to the data, which settles retry, journal and merge."""
+
+    READ = "read"
+    DURABLE = "durable"
+    CACHE = "cache"
+    EPHEMERAL = "ephemeral"
+    CLAIM = "claim"
+
+    #: Whether sending the command twice is the same as sending it once.
+    repeatable: bool
+
+    def __init__(self, word: str) -> None:
+        self.repeatable = word in ("read", "durable")
+
+
+class Script:
+    """A Lua script of this package: sent by its digest, and whole when the server does not know it.
+
+    Every script starts with ``stamps.lua``, which holds what they share.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @cached_property
+    def source(self) -> bytes:
+        folder = files(__package__) / "lua"
+        return b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("stamps", self.name))
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[T]):
+    """One operation on one key, as data; keys beside it share its hash tag.
+
+    `encode` and `apply` are two forms of the same thing: random sequences of commands give equal results on Redis and
+    on a `Keyspace`.
+    """
+
+    effect: ClassVar[Effect]
+    script: ClassVar[Script | None] = None
+
+    key: str
+
+    def encode(self) -> Words:
+        """The words for Redis; for a script, its digest stands first."""
+        raise NotImplementedError
+
+    def decode(self, reply: Reply) -> T:
+        """The result, from Redis' reply, which is not an error."""
+        raise NotImplementedError
+
+    def apply(self, keyspace: Keyspace) -> T:
+        """The same effect and result on a local keyspace."""
+        raise NotImplementedError
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        """Whether a mirror knows enough to give the true result."""
+        return True
+
+    def learn(self, keyspace: Keyspace, result: T) -> None:
+        """Take what Redis answered into a mirror."""
+        self.apply(keyspace)
+
+    def call(self, *arguments: str | bytes | int) -> Words:
+        """The words of a call of the command's script, on its key and the companion."""
+        assert self.script is not None, "only commands with a script are called"  # noqa: S101
+        return ("EVALSHA", self.script.digest, 2, self.key, companion(self.key), *arguments)
+
+    def settled(self, result: T, stamp: str) -> tuple[Command[Any], ...]:
+        """What to send to Redis later, when this was answered locally with *result*.
+
+        Each part concerns one `slot` and says what to set, not what to change: a relative command becomes an absolute
+        one under the new *stamp*.
+        """
+        return ()
+
+    @property
+    def slot(self) -> str:
+        """The part of the key that the command writes; a later command on the same slot makes an earlier one moot."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped(Command[T]):
+    """A durable write that Redis carries out at most once, and never over a newer one."""
+
+    effect = Effect.DURABLE
+
+    stamp: str
+
+    def restamped(self, stamp: str) -> Self:
+        """The same write, newer: for a caller who is still waiting and was overtaken."""
+        return replace(self, stamp=stamp)
+
+
+def companion(key: str) -> str:
+    """The hash beside *key* that holds its stamps: ``ns:~m:family:{id}``, in the same slot."""
+    namespace, _, rest = key.partition(":")
+    return f"{namespace}:~m:{rest}"
+
+
+def milliseconds(seconds: float | None) -> int | str:
+    """For the wire: at least one millisecond, and nothing for None."""
+    return "" if seconds is None else max(1, round(seconds * 1000))

@@ -1,0 +1,98 @@
+"""Counters: plain integers that each writer adds its own running total to, so that sending twice is harmless."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from polly_state.commands.base import Command, Effect, Script, milliseconds
+from polly_state.errors import CommandRejected
+from polly_state.wire import Reply, Words
+
+if TYPE_CHECKING:
+    from polly_state.keyspace import Keyspace
+
+__all__ = ["MAX_COUNT", "Add", "Count"]
+
+MAX_COUNT: Final = 2**53 - 1
+"""Redis' Lua counts in doubles, so totals are exact up to here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count(Command[int]):
+    """The integer at *key*; 0 if there is none."""
+
+    effect = Effect.READ
+
+    def encode(self) -> Words:
+        return ("GET", self.key)
+
+    def decode(self, reply: Reply) -> int:
+        return parse(reply)
+
+    def apply(self, keyspace: Keyspace) -> int:
+        return parse(keyspace.string(self.key))
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key)
+
+    def learn(self, keyspace: Keyspace, result: int) -> None:
+        keyspace.remember(self.key, b"%d" % result)
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Command[int]):
+    """Bring what *origin* has added to the counter up to *total*; the new value.
+
+    *total* is all that the origin has ever added, of which *by* is the newest part; the sign of *by* tells whether the
+    additions or the subtractions are meant, which are totalled apart.
+    A counter with a *ttl* in seconds lives so long after its last change.
+    """
+
+    effect = Effect.DURABLE
+    script = Script("add")
+
+    origin: str
+    total: int
+    by: int
+    ttl: float | None = None
+
+    def encode(self) -> Words:
+        return self.call("-" if self.by < 0 else "+", self.origin, self.total, milliseconds(self.ttl))
+
+    def decode(self, reply: Reply) -> int:
+        return int(reply)
+
+    def apply(self, keyspace: Keyspace) -> int:
+        entry = keyspace.entry(self.key)
+        value = parse(keyspace.string(self.key))
+        seen = None if entry is None else entry.stamps.get(self.slot)
+        step = abs(self.by) if seen is None else max(0, self.total - int(seen))
+        value += -step if self.by < 0 else step
+        self.learn(keyspace, value)
+        return value
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key)
+
+    def learn(self, keyspace: Keyspace, result: int) -> None:
+        entry = keyspace.entry(self.key)
+        expires_at = entry.expires_at if entry is not None else None
+        if self.ttl is not None:
+            expires_at = keyspace.now() + self.ttl
+        entry = keyspace.put(self.key, b"%d" % result, expires_at=expires_at, durable=True)
+        entry.stamps[self.slot] = str(max(self.total, int(entry.stamps.get(self.slot, "0"))))
+
+    def settled(self, result: int, stamp: str) -> tuple[Command[Any], ...]:
+        return (self,)
+
+    @property
+    def slot(self) -> str:
+        return ("-" if self.by < 0 else "+") + self.origin
+
+
+def parse(content: bytes | None) -> int:
+    try:
+        return 0 if content is None else int(content)
+    except ValueError as error:
+        raise CommandRejected("the value is not an integer; it was written by something else") from error

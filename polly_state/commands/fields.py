@@ -1,0 +1,176 @@
+"""Fields: durable hashes, where each field keeps the write with the newest stamp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, milliseconds
+from polly_state.wire import Reply, Words
+
+if TYPE_CHECKING:
+    from polly_state.keyspace import Entry, Keyspace
+
+__all__ = ["ClearFields", "GetField", "GetFields", "PatchFields", "ToggleField"]
+
+ALL = "~all"
+
+
+@dataclass(frozen=True, slots=True)
+class GetField(Command[bytes | None]):
+    """One field of the hash at *key*; None if there is none."""
+
+    effect = Effect.READ
+
+    field: str
+
+    def encode(self) -> Words:
+        return ("HGET", self.key, self.field)
+
+    def decode(self, reply: Reply) -> bytes | None:
+        return reply  # type: ignore[no-any-return]
+
+    def apply(self, keyspace: Keyspace) -> bytes | None:
+        return keyspace.fields(self.key).get(self.field)
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key, self.field)
+
+    def learn(self, keyspace: Keyspace, result: bytes | None) -> None:
+        keyspace.patch(self.key, {self.field: result})
+
+
+@dataclass(frozen=True, slots=True)
+class GetFields(Command[dict[str, bytes]]):
+    """All fields of the hash at *key*; empty if there is none."""
+
+    effect = Effect.READ
+
+    def encode(self) -> Words:
+        return ("HGETALL", self.key)
+
+    def decode(self, reply: Reply) -> dict[str, bytes]:
+        return {field.decode(): content for field, content in reply.items()}
+
+    def apply(self, keyspace: Keyspace) -> dict[str, bytes]:
+        return {field: content for field, content in keyspace.fields(self.key).items() if content is not None}
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key)
+
+    def learn(self, keyspace: Keyspace, result: dict[str, bytes]) -> None:
+        keyspace.patch(self.key, result, whole=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchFields(Stamped[bool]):
+    """Set fields of the hash at *key*, or drop those given as None; the others stay as they are.
+
+    A *ttl* in seconds is for the whole hash and starts again with each patch.
+    """
+
+    script = Script("fields")
+
+    changes: Mapping[str, bytes | None]
+    ttl: float | None = None
+
+    def encode(self) -> Words:
+        arguments: list[str | bytes | int] = [self.stamp, milliseconds(self.ttl)]
+        for field, content in self.changes.items():
+            arguments += (field, "del", b"") if content is None else (field, "set", content)
+        return self.call(*arguments)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        check_stamps(keyspace.entry(self.key), self.changes, self.stamp)
+        self.learn(keyspace, True)
+        return True
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        entry = keyspace.patch(self.key, self.changes, durable=True)
+        entry.stamps.update(dict.fromkeys(self.changes, self.stamp))
+        if self.ttl is not None:
+            entry.expires_at = keyspace.now() + self.ttl
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return tuple(
+            PatchFields(self.key, self.stamp, {field: content}, self.ttl) for field, content in self.changes.items()
+        )
+
+    @property
+    def slot(self) -> str:
+        return "f:" + "\0".join(self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class ToggleField(Stamped[bool]):
+    """Turn a field on if it was off or missing, and off if it was on; the new state."""
+
+    script = Script("toggle")
+
+    field: str
+    on: bytes
+    off: bytes
+    ttl: float | None = None
+
+    def encode(self) -> Words:
+        return self.call(self.stamp, milliseconds(self.ttl), self.field, self.on, self.off)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        entry = keyspace.entry(self.key)
+        check_stamps(entry, (self.field,), self.stamp)
+        turned_on = keyspace.fields(self.key).get(self.field) != self.on
+        self.learn(keyspace, turned_on)
+        return turned_on
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key, self.field)
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        self._patch(result, self.stamp).learn(keyspace, True)
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return (self._patch(result, stamp),)
+
+    def _patch(self, result: bool, stamp: str) -> PatchFields:
+        return PatchFields(self.key, stamp, {self.field: self.on if result else self.off}, self.ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class ClearFields(Stamped[bool]):
+    """Drop the whole hash at *key*, also the fields that older writes are still to bring."""
+
+    script = Script("clear")
+
+    def encode(self) -> Words:
+        return self.call(self.stamp)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        entry = keyspace.entry(self.key)
+        if entry is not None:
+            check_stamps(entry, entry.stamps, self.stamp)
+        self.learn(keyspace, True)
+        return True
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        keyspace.remove(self.key, stamp=self.stamp, slot=ALL)
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return (self,)
+
+
+def check_stamps(entry: Entry | None, fields: Mapping[str, Any] | tuple[str, ...], stamp: str) -> None:
+    if entry is None:
+        return
+    newest = max((entry.stamps.get(name, "") for name in (ALL, *fields)), default="")
+    if newest > stamp:
+        raise Outdated(newest)

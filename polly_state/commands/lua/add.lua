@@ -1,0 +1,20 @@
+-- KEYS: integer, companion. ARGV: '+' or '-', origin, the origin's total so far, ttl in ms or ''. Returns the value as text
+local ORIGINS = 64 -- above so many, those that have been silent for the tombstone time are let go
+local field, total = ARGV[1] .. ARGV[2], tonumber(ARGV[3])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local held = redis.call('HGET', KEYS[2], field) or '0 0'
+local seen = tonumber(string.match(held, '^%d+'))
+if total > seen then
+    redis.call('INCRBY', KEYS[1], (ARGV[1] == '-' and '-' or '') .. text(total - seen))
+    redis.call('HSET', KEYS[2], field, text(total) .. ' ' .. text(now))
+end
+if redis.call('HLEN', KEYS[2]) > ORIGINS then
+    local totals = redis.call('HGETALL', KEYS[2])
+    for at = 1, #totals, 2 do
+        if tonumber(string.match(totals[at + 1], '%d+$')) < now - TOMBSTONE then redis.call('HDEL', KEYS[2], totals[at]) end
+    end
+end
+if ARGV[4] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+keep_companion(KEYS[1], KEYS[2])
+return redis.call('GET', KEYS[1]) or '0'

@@ -1,0 +1,40 @@
+-- What the scripts share. A stamp is 24 hex digits: 12 of milliseconds, 4 of a counter, 8 of the origin.
+local TOMBSTONE = 86400000 -- how long the stamps of what is gone are kept, in ms
+local CLAIM = 25           -- length of a remembered claim: its stamp and one character of result
+local MEMORY = 10000       -- how long claims are remembered, in ms: far longer than a command is resent
+local CLAIMS = 256         -- how many, at most
+
+local function time_of(stamp) return tonumber(string.sub(stamp, 1, 12), 16) end
+
+local function text(number) return string.format('%.0f', number) end
+
+local function outdated(stamp) return redis.error_reply('OUTDATED ' .. stamp) end
+
+-- The companion outlives its key by the tombstone time, or for good when the key does.
+local function keep_companion(key, companion)
+    local left = redis.call('PTTL', key)
+    if left == -1 then return redis.call('PERSIST', companion) end
+    return redis.call('PEXPIRE', companion, text(math.max(left, 0) + TOMBSTONE))
+end
+
+-- A ttl runs from the stamp, not from when the command arrives: '' is none.
+local function expire(key, companion, stamp, ttl)
+    if ttl ~= '' then redis.call('PEXPIREAT', key, text(time_of(stamp) + tonumber(ttl))) end
+    return keep_companion(key, companion)
+end
+
+-- A claim is a write that depended on what was there; it is remembered, so that sending it again is harmless.
+local function claimed(companion, field, stamp)
+    local claims = redis.call('HGET', companion, field) or ''
+    for at = 1, #claims, CLAIM do
+        if string.sub(claims, at, at + CLAIM - 2) == stamp then return string.sub(claims, at + CLAIM - 1, at + CLAIM - 1) end
+    end
+    return nil
+end
+
+local function claim(companion, field, stamp, result)
+    local claims, first = redis.call('HGET', companion, field) or '', 1
+    while first <= #claims and (time_of(string.sub(claims, first)) < time_of(stamp) - MEMORY
+        or #claims - first + 1 >= CLAIMS * CLAIM) do first = first + CLAIM end
+    redis.call('HSET', companion, field, string.sub(claims, first) .. stamp .. result)
+end

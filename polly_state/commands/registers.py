@@ -1,0 +1,111 @@
+"""Registers: durable strings, where the write with the newest stamp stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, milliseconds
+from polly_state.commands.values import Condition
+from polly_state.wire import Reply, Words
+
+if TYPE_CHECKING:
+    from polly_state.keyspace import Keyspace
+
+__all__ = ["SetRegister", "Touch"]
+
+
+@dataclass(frozen=True, slots=True)
+class SetRegister(Stamped[bool]):
+    """Put *content* at *key*, or delete it with None; False if the condition did not hold.
+
+    The *ttl* in seconds runs from the stamp. *expected* makes it a compare-and-set.
+    """
+
+    script = Script("register")
+
+    content: bytes | None
+    ttl: float | None = None
+    condition: Condition = Condition.ALWAYS
+    keep_ttl: bool = False
+    expected: bytes | None = None
+
+    def encode(self) -> Words:
+        condition = "EQ" if self.expected is not None else self.condition.value
+        operation = "del" if self.content is None else "set"
+        ttl = "keep" if self.keep_ttl else milliseconds(self.ttl)
+        return self.call(self.stamp, operation, ttl, condition, self.content or b"", self.expected or b"")
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        entry = keyspace.entry(self.key)
+        held = "" if entry is None else entry.stamps.get("", "")
+        if held > self.stamp:
+            raise Outdated(held)
+        if held != self.stamp and not self._holds(None if entry is None else keyspace.string(self.key)):
+            return False
+        self._write(keyspace)
+        return True
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        unconditional = self.condition is Condition.ALWAYS and self.expected is None
+        return unconditional or keyspace.knows(self.key)
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        if result:
+            self._write(keyspace)
+        else:
+            keyspace.forget(self.key)
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        if not result:
+            return ()
+        if self.condition is Condition.ALWAYS and self.expected is None:
+            return (self,)
+        return (replace(self, stamp=stamp, condition=Condition.ALWAYS, expected=None),)
+
+    def _holds(self, content: bytes | None) -> bool:
+        if self.expected is not None:
+            return content == self.expected
+        return self.condition is Condition.ALWAYS or (content is None) is (self.condition is Condition.IF_ABSENT)
+
+    def _write(self, keyspace: Keyspace) -> None:
+        if self.content is None:
+            keyspace.remove(self.key, stamp=self.stamp)
+            return
+        entry = keyspace.entry(self.key)
+        expires_at = None if self.ttl is None else keyspace.now() + self.ttl
+        if self.keep_ttl and entry is not None:
+            expires_at = entry.expires_at
+        keyspace.put(self.key, self.content, expires_at=expires_at, durable=True).stamps[""] = self.stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Touch(Command[bool]):
+    """Let a durable *key* and its stamps live *ttl* seconds from now; False if it is not there."""
+
+    effect = Effect.DURABLE
+    script = Script("touch")
+
+    ttl: float
+
+    def encode(self) -> Words:
+        return self.call(milliseconds(self.ttl))
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        return keyspace.expire(self.key, keyspace.now() + self.ttl)
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key)
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return (self,) if result else ()
+
+    @property
+    def slot(self) -> str:
+        return "~ttl"

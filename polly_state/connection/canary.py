@@ -1,0 +1,70 @@
+"""The canary: what goes to a Redis in doubt first, so that no user's call has to."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import NamedTuple
+
+import hiredis
+
+from polly_state.connection.dial import Dialer, take_writer
+from polly_state.connection.link import Link, ReplyError
+from polly_state.errors import StoreUnavailable
+from polly_state.settings import Settings
+from polly_state.wire import Reply
+
+__all__ = ["Canary", "Finding"]
+
+LIFETIME_MS = 5000
+
+
+class Finding(NamedTuple):
+    """What a probe of a Redis that answers has found."""
+
+    refusal: ReplyError | None
+    """The reply to a write, if it was an error."""
+
+
+class Canary:
+    """Writes a nonce and reads it back, over a fresh connection each time.
+
+    PING would not do: it fails where reads work (MISCONF), and succeeds where writes fail (OOM, READONLY).
+    """
+
+    def __init__(self, dialer: Dialer, settings: Settings) -> None:
+        self._dialer = dialer
+        self._bounds = settings.bounds
+        self._deadline = settings.deadlines.operation
+        self._key = f"{settings.namespace}:~canary:{{{secrets.token_hex(4)}}}"
+
+    async def probe(self) -> Finding:
+        """Raises `StoreUnavailable` or `ConfigurationError` if Redis does not answer, or answers nonsense."""
+        connection = await self._dialer.dial()
+        link = Link(self, self._bounds, self._deadline)
+        link.take_over(take_writer(connection))
+        try:
+            nonce = secrets.token_hex(8).encode()
+            written, read = await asyncio.gather(
+                self._ask(link, "SET", self._key, nonce, "PX", LIFETIME_MS),
+                self._ask(link, "GET", self._key),
+            )
+        finally:
+            link.close("probe done")
+        if isinstance(written, ReplyError):
+            return Finding(written)
+        if read != nonce:
+            raise StoreUnavailable("Redis did not give back what was written a moment ago")
+        return Finding(None)
+
+    def answered(self, link: Link, count: int) -> None:
+        """See `LinkListener`: the probe's own replies tell all."""
+
+    def overdue(self, link: Link, count: int, *, silent: bool) -> None:
+        """See `LinkListener`."""
+
+    def lost(self, link: Link, reason: str, unsent: int, unknown: int) -> None:
+        """See `LinkListener`."""
+
+    async def _ask(self, link: Link, *words: str | bytes | int) -> Reply:
+        return await link.submit(hiredis.pack_command(words))

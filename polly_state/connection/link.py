@@ -1,0 +1,274 @@
+"""The link: one connection that the commands of all tasks share.
+
+A call appends its command and gets a future; what comes together in one turn of the event loop leaves in one write.
+Replies are handed out in the order of the commands. A caller who is cancelled lets go of a future and of nothing else.
+The deadline is watched by one timer for the oldest batch, not by a timer for each call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Final, NamedTuple, Protocol, cast
+
+import hiredis
+
+from polly_state.errors import DeadlineExceeded, Overloaded, StoreUnavailable
+from polly_state.settings import Bounds
+from polly_state.wire import Reply
+
+__all__ = ["Link", "LinkListener", "LinkLost", "ReplyError"]
+
+#: Deadlines this close together are dealt with in one go.
+SLACK: Final = 0.001
+
+
+class ReplyError(Exception):
+    """An error that Redis answered with; it is handed out as a reply, not raised."""
+
+    @property
+    def code(self) -> str:
+        """The first word, such as WRONGTYPE."""
+        return str(self).partition(" ")[0]
+
+
+class LinkLost(StoreUnavailable):
+    """The link ended before the reply came; *deadline* is what the loop's clock may reach for this command."""
+
+    def __init__(self, reason: str, *, maybe_applied: bool, deadline: float) -> None:
+        super().__init__(f"the connection to Redis was lost: {reason}", maybe_applied=maybe_applied)
+        self.deadline = deadline
+
+
+class LinkListener(Protocol):
+    """Who is told what becomes of a link."""
+
+    def answered(self, link: Link, count: int) -> None:
+        """*count* replies came."""
+
+    def overdue(self, link: Link, count: int, *, silent: bool) -> None:
+        """*count* commands passed their deadline; *silent* if nothing at all came since they were sent."""
+
+    def lost(self, link: Link, reason: str, unsent: int, unknown: int) -> None:
+        """The link ended without having been closed."""
+
+
+class Batch(NamedTuple):
+    """What left together: the number of the last command, how long it may take, and its size."""
+
+    last: int
+    deadline: float
+    size: int
+
+
+class Link(asyncio.Protocol):
+    """Takes over a transport on which redis-py has done the handshake, and shares it among all callers."""
+
+    def __init__(self, listener: LinkListener, bounds: Bounds, deadline: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.generation = 0
+        self.commands = 0
+        """How many were submitted so far."""
+        self.on_push: Callable[[list[Reply]], None] | None = None
+        self._listener = listener
+        self._deadline = deadline
+        self._max_commands = bounds.in_flight_commands
+        self._max_bytes = bounds.in_flight_bytes
+        self._loop = loop
+        self._create_future: Callable[[], asyncio.Future[Reply]] = loop.create_future
+        self._more: Final = object()
+        self._reader = hiredis.Reader(replyError=ReplyError, notEnoughData=self._more)
+        self._pending: deque[asyncio.Future[Reply]] = deque()
+        self._batches: deque[Batch] = deque()
+        self._buffer: list[bytes] = []
+        self._buffer_size = 0
+        self._size = 0
+        self._answered = 0
+        self._heard_at = loop.time()
+        self._flushing = False
+        self._writable = True
+        self._lone = True
+        self._timer: asyncio.TimerHandle | None = None
+        # An abandoned stream closes its transport, so it is kept.
+        self._writer: asyncio.StreamWriter | None = None
+        self._transport: asyncio.Transport | None = None
+        self._previous: asyncio.BaseProtocol | None = None
+        self._reason: str | None = None
+
+    def take_over(self, writer: asyncio.StreamWriter) -> None:
+        """Become the protocol of the transport under *writer*; the previous one still learns of its end."""
+        transport = cast("asyncio.Transport", writer.transport)
+        self._writer = writer
+        self._previous = transport.get_protocol()
+        self._transport = transport
+        transport.set_protocol(self)
+
+    @property
+    def alive(self) -> bool:
+        """Whether commands can be submitted."""
+        return self._reason is None
+
+    @property
+    def in_flight(self) -> int:
+        """Commands without a reply."""
+        return len(self._pending)
+
+    def submit(self, packed: bytes) -> asyncio.Future[Reply]:
+        """Send one packed command; the future gives its reply, which may be a `ReplyError`.
+
+        Raises:
+            Overloaded: Too much is in flight; nothing was sent.
+            LinkLost: The link has ended; nothing was sent. The future may also end with it, or `DeadlineExceeded`.
+        """
+        if self._reason is not None:
+            raise LinkLost(self._reason, maybe_applied=False, deadline=self._due())
+        pending = self._pending
+        if len(pending) >= self._max_commands or self._size + len(packed) > self._max_bytes:
+            raise Overloaded(f"{len(pending)} commands ({self._size} bytes) are in flight already")
+        future = self._create_future()
+        self._size += len(packed)
+        self.commands += 1
+        if self._lone and not pending and not self._flushing and self._writable:
+            # A lone caller need not wait for the loop's next turn.
+            pending.append(future)
+            self._batches.clear()
+            self._size = len(packed)
+            self._close_batch(self._size)
+            self._transport.write(packed)  # type: ignore[union-attr]
+            return future
+        pending.append(future)
+        self._buffer.append(packed)
+        self._buffer_size += len(packed)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+        return future
+
+    def close(self, reason: str) -> tuple[int, int]:
+        """End the link; what is pending fails. Returns how many were unsent, and how many are unknown."""
+        if self._reason is not None:
+            return 0, 0
+        self._reason = reason
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        return self._fail_pending(reason)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out every reply that *data* completes."""
+        reader, pending = self._reader, self._pending
+        more, count = self._more, 0
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not more:
+                if reply.__class__ is hiredis.PushNotification:
+                    self._pushed(reply)
+                    continue
+                future = pending.popleft()
+                count += 1
+                if not future.done():
+                    future.set_result(reply)
+        except (hiredis.ProtocolError, IndexError):
+            # Bytes that are no reply, or a reply that nobody asked for: from here on none could be trusted.
+            self._end("the peer does not keep to the protocol")
+            return
+        self._answered += count
+        self._heard_at = self._loop.time()
+        self._listener.answered(self, count)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on, and fail what is pending."""
+        if self._previous is not None:
+            self._previous.connection_lost(None)
+        self._end("closed by the peer" if exc is None else type(exc).__name__)
+
+    def pause_writing(self) -> None:
+        """The peer takes no more: what comes now stays here, and so stays certain to be unsent."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """The peer takes bytes again."""
+        self._writable = True
+        self._write()
+
+    def _end(self, reason: str) -> None:
+        if self._reason is None:
+            unsent, unknown = self.close(reason)
+            self._listener.lost(self, reason, unsent, unknown)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._lone = len(self._buffer) == 1
+        self._prune()
+        self._close_batch(self._buffer_size)
+        self._buffer_size = 0
+        if self._writable:
+            self._write()
+
+    def _write(self) -> None:
+        if self._buffer and self._reason is None and self._transport is not None:
+            buffer, self._buffer = self._buffer, []
+            self._transport.write(b"".join(buffer))
+
+    def _due(self) -> float:
+        return float("inf") if self._deadline is None else self._loop.time() + self._deadline
+
+    def _close_batch(self, size: int) -> None:
+        due = self._due()
+        self._batches.append(Batch(self.commands, due, size))
+        if self._timer is None and self._deadline is not None:
+            self._timer = self._loop.call_at(due, self._sweep)
+
+    def _prune(self) -> None:
+        batches, answered = self._batches, self._answered
+        while batches and batches[0].last <= answered:
+            self._size -= batches.popleft().size
+
+    def _sweep(self) -> None:
+        self._timer = None
+        self._prune()
+        now = self._loop.time()
+        last = 0
+        sent_at = now
+        while self._batches and self._batches[0].deadline <= now + SLACK:
+            batch = self._batches.popleft()
+            self._size -= batch.size
+            last = batch.last
+            sent_at = min(sent_at, batch.deadline - (self._deadline or 0.0))
+        if self._batches:
+            self._timer = self._loop.call_at(self._batches[0].deadline, self._sweep)
+        overdue = [future for future in islice(self._pending, max(0, last - self._answered)) if not future.done()]
+        for future in overdue:
+            future.set_exception(DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True))
+        if overdue:
+            self._listener.overdue(self, len(overdue), silent=self._heard_at <= sent_at)
+
+    def _fail_pending(self, reason: str) -> tuple[int, int]:
+        unsent = len(self._buffer)
+        unknown = len(self._pending) - unsent
+        deadlines = self._deadlines()
+        for number, future in enumerate(self._pending):
+            if not future.done():
+                future.set_exception(
+                    LinkLost(reason, maybe_applied=number < unknown, deadline=deadlines.get(number, self._due()))
+                )
+        self._pending.clear()
+        self._buffer.clear()
+        self._batches.clear()
+        return unsent, unknown
+
+    def _deadlines(self) -> dict[int, float]:
+        numbered: dict[int, float] = {}
+        first = 0
+        for batch in self._batches:
+            end = batch.last - self._answered
+            numbered.update(dict.fromkeys(range(first, end), batch.deadline))
+            first = max(first, end)
+        return numbered
+
+    def _pushed(self, message: list[Reply]) -> None:
+        if self.on_push is not None:
+            self.on_push(message)

@@ -1,0 +1,61 @@
+"""What an error reply means: whom it concerns, and which of our errors it becomes."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final
+
+from polly_state.connection.link import ReplyError
+from polly_state.errors import AuthenticationFailed, CommandRejected, StateError, StoreUnavailable
+
+__all__ = ["Concern", "concern_of", "translated"]
+
+
+class Concern(Enum):
+    """What an error reply says something about."""
+
+    COMMAND = "command"
+    LINK = "link"
+    WRITE = "write"
+    ACCESS = "access"
+    SCRIPT = "script"
+
+
+CONCERNS: Final = {
+    **dict.fromkeys(("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "UNKILLABLE"), Concern.LINK),
+    **dict.fromkeys(("OOM", "MISCONF", "READONLY", "NOREPLICAS"), Concern.WRITE),
+    **dict.fromkeys(("NOAUTH", "WRONGPASS"), Concern.ACCESS),
+    "NOSCRIPT": Concern.SCRIPT,
+}
+ADVICE: Final = {
+    "WRONGTYPE": "the key holds another kind of value; something else uses it, or the family changed its structure",
+    "NOPERM": "the user's ACL does not allow it",
+    "MOVED": "this is a Redis Cluster node, which needs a cluster client",
+    "CROSSSLOT": "its keys are in different slots",
+}
+#: Redis quotes what it was sent; anything from the first quotation mark on may be a value.
+QUOTED: Final = re.compile(r"['\"`].*", re.DOTALL)
+#: Errors of commands inside a script come wrapped in a line that names the script.
+WRAPPED: Final = re.compile(r"^ERR Error (?:running|compiling) script.*?: (?:@?user_script:\d+: )?(?=[A-Z]+ )")
+
+
+def concern_of(error: ReplyError) -> Concern:
+    """Whom *error* concerns: the command, unless its code is known to tell otherwise."""
+    return CONCERNS.get(code_of(error), Concern.COMMAND)
+
+
+def translated(error: ReplyError, where: str) -> StateError:
+    """The error to raise; it repeats nothing of what was sent."""
+    code = code_of(error)
+    concern = CONCERNS.get(code, Concern.COMMAND)
+    if concern is Concern.ACCESS:
+        return AuthenticationFailed(f"Redis at {where} refused the user name or password; check REDIS_PASSWORD")
+    if concern in (Concern.LINK, Concern.WRITE):
+        return StoreUnavailable(f"Redis at {where} refuses {concern.value} operations for now ({code})")
+    text = ADVICE.get(code) or QUOTED.sub("...", str(error))
+    return CommandRejected(f"Redis rejected the command ({code}): {text}", code=code)
+
+
+def code_of(error: ReplyError) -> str:
+    return WRAPPED.sub("", str(error)).partition(" ")[0].lstrip("-")

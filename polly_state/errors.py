@@ -1,0 +1,100 @@
+"""What can go wrong, as a tree.
+
+StateError
+|- StoreUnavailable         Redis did not take the command in time; ``maybe_applied`` tells if it could have
+|  |- CircuitOpen             it was not even tried
+|  |- DeadlineExceeded        it was tried, and time ran out
+|  `- Overloaded              too much is in flight in this process
+|- StateUnavailable         Redis is away and nothing is known here: not the same as "there is none"
+|- CommandRejected          Redis answered, and the answer was an error (``code``)
+|- ConfigurationError       a setting cannot work as it stands
+|  |- AuthenticationFailed    wrong or missing user name or password
+|  `- TLSFailed               the certificate did not convince, or TLS could not be set up
+|- CorruptValue             what is stored is not what its type promises
+|- UnsupportedValue         a value that would not come back equal, or is too large
+`- LocalStoreFull           a local bound is reached; nothing was dropped and nothing was written
+
+Wrong arguments are ``ValueError`` and ``TypeError``, as everywhere in Python.
+No message carries a value, a password or a URL.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthenticationFailed",
+    "CircuitOpen",
+    "CommandRejected",
+    "ConfigurationError",
+    "CorruptValue",
+    "DeadlineExceeded",
+    "LocalStoreFull",
+    "Overloaded",
+    "StateError",
+    "StateUnavailable",
+    "StoreUnavailable",
+    "TLSFailed",
+    "UnsupportedValue",
+]
+
+
+class StateError(Exception):
+    """Whatever this package raises on its own account."""
+
+
+class StoreUnavailable(StateError):
+    """Redis could not be used in time.
+
+    ``maybe_applied`` is true when the command had left this process: it may have run, and may still run.
+    """
+
+    def __init__(self, message: str, *, maybe_applied: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_applied = maybe_applied
+
+
+class CircuitOpen(StoreUnavailable):
+    """Redis failed a moment ago, so the command was answered without trying."""
+
+
+class DeadlineExceeded(StoreUnavailable):
+    """No answer came within the deadline."""
+
+
+class Overloaded(StoreUnavailable):
+    """More commands or bytes are in flight than this process allows; send less, or raise the bounds."""
+
+
+class StateUnavailable(StateError):
+    """Redis is away and this process knows nothing of the key: neither a value nor that there is none."""
+
+
+class CommandRejected(StateError):
+    """Redis refused the command for good, so trying again would fail again; ``code`` is its first word."""
+
+    def __init__(self, message: str, *, code: str = "ERR") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ConfigurationError(StateError):
+    """A setting, named in the message, cannot work as it stands."""
+
+
+class AuthenticationFailed(ConfigurationError):
+    """Redis did not accept the user name or password, or asks for one."""
+
+
+class TLSFailed(ConfigurationError):
+    """No trusted TLS connection could be made."""
+
+
+class CorruptValue(StateError):
+    """A stored value is not what its declared type promises; it is never taken for a missing one."""
+
+
+class UnsupportedValue(StateError):
+    """The value would not come back equal, or is over the size bound; nothing was written."""
+
+
+class LocalStoreFull(StateError):
+    """A local bound is reached, so the write was refused and nothing else was dropped to make room."""

@@ -1,0 +1,120 @@
+"""What happened, as frozen data, for whoever observes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+__all__ = [
+    "CircuitChanged",
+    "ConnectionLost",
+    "ConnectionOpened",
+    "Event",
+    "Mode",
+    "ModeChanged",
+    "Observer",
+    "OperationDead",
+    "Replayed",
+    "log_event",
+    "notify_all",
+]
+
+
+class Mode(Enum):
+    """Where commands are answered, and why."""
+
+    EMBEDDED = "embedded"
+    """No Redis is configured: the local store is the authority."""
+    CONNECTED = "connected"
+    """Redis answers."""
+    DEGRADED = "degraded"
+    """Redis does not answer: reads come from what was last known, durable writes are kept for later."""
+    READ_ONLY = "read_only"
+    """Redis answers reads and refuses writes, which are kept for later."""
+    RECOVERING = "recovering"
+    """Redis answers, and the writes that were kept are on their way to it."""
+    MISCONFIGURED = "misconfigured"
+    """Redis refuses the password, the user or the certificate: every call raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOpened:
+    """A connection to Redis was made."""
+
+    address: str
+    seconds: float
+    """How long it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """The shared connection ended; *unsent* commands never left, *unknown* ones may have run."""
+
+    address: str
+    reason: str
+    unsent: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    """A circuit of the breaker, ``link`` or ``write``, went from one state to another."""
+
+    circuit: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModeChanged:
+    """The whole went from one mode to another, after *seconds* in the previous one."""
+
+    previous: Mode
+    mode: Mode
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Writes that were kept during an outage reached Redis; *superseded* ones met a newer value there."""
+
+    operations: int
+    superseded: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperationDead:
+    """A kept write was refused by Redis for good and will not be tried again."""
+
+    command: str
+    code: str
+
+
+Event: TypeAlias = ConnectionOpened | ConnectionLost | CircuitChanged | ModeChanged | Replayed | OperationDead
+Observer: TypeAlias = Callable[[Event], None]
+"""Called at once, on the event loop: it must be quick. What it raises is logged and goes no further."""
+
+_log = logging.getLogger("polly_state")
+_QUIET = (ConnectionOpened, ConnectionLost, CircuitChanged)
+
+
+def notify_all(observers: Iterable[Observer], event: Event) -> None:
+    """Tell every observer, whatever an earlier one raises."""
+    for observer in observers:
+        try:
+            observer(event)
+        except Exception:
+            _log.exception("an observer failed at %s", type(event).__name__)
+
+
+def log_event(event: Event) -> None:
+    """The observer that writes a line per transition to the ``polly_state`` logger."""
+    level = logging.DEBUG if isinstance(event, _QUIET) else logging.WARNING
+    if isinstance(event, ModeChanged) and event.mode in (Mode.CONNECTED, Mode.EMBEDDED, Mode.RECOVERING):
+        level = logging.INFO
+    _log.log(level, "%s", event)

@@ -1,0 +1,84 @@
+"""Preferences: whether a user wants voice replies from a bot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+import orjson
+
+from polly_state.store import Ack
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from polly_state.structures import Fields, Read
+
+__all__ = ["Imported", "Preferences"]
+
+
+class Imported(NamedTuple):
+    """What an import has written."""
+
+    users: int
+    preferences: int
+    ack: Ack
+    """The weakest of all."""
+
+
+class Preferences:
+    """One switch for each user and bot, off until it is turned on, kept for good."""
+
+    def __init__(self, switches: Fields[bool]) -> None:
+        self._switches = switches
+
+    async def is_enabled(self, user_id: int, bot: str) -> bool:
+        """Whether it is on. Raises `StateUnavailable` when that is not known; `read` says off then, and says why."""
+        return bool(await self._switches.get(user_id, bot))
+
+    async def read(self, user_id: int, bot: str) -> Read[bool | None]:
+        """The switch with its origin and age: fit for every reply of a bot, since it never fails in an outage."""
+        return await self._switches.read(user_id, bot, default=False)
+
+    async def set(self, user_id: int, bot: str, enabled: bool) -> Ack:  # noqa: FBT001
+        """Turn it on or off."""
+        return await self._switches.set(user_id, bot, enabled)
+
+    async def toggle(self, user_id: int, bot: str) -> bool:
+        """Turn it over; the new state, exact also when many do so at once."""
+        return await self._switches.toggle(user_id, bot)
+
+    async def all(self, user_id: int) -> dict[str, bool]:
+        """Every switch that the user has touched, by bot."""
+        return await self._switches.all(user_id)
+
+    async def delete(self, user_id: int, bot: str) -> Ack:
+        """Forget the switch, which is off then."""
+        return await self._switches.delete(user_id, bot)
+
+    async def import_file(self, path: str | PathLike[str]) -> Imported:
+        """Take over a JSON file of the form ``{"<user id>:<bot>": true, ...}``.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is not of that form; then nothing is written.
+        """
+        users = parse(await anyio.Path(path).read_bytes())
+        acks = [await self._switches.patch(user_id, switches) for user_id, switches in users.items()]
+        return Imported(len(users), sum(map(len, users.values())), min(acks, default=Ack.REMOTE))
+
+
+def parse(content: bytes) -> dict[int, dict[str, bool]]:
+    try:
+        entries = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"not a JSON file (line {error.lineno}, column {error.colno})") from None
+    if not isinstance(entries, dict):
+        raise ValueError('expected an object of the form {"<user id>:<bot>": true}')
+    users: dict[int, dict[str, bool]] = {}
+    for number, (name, enabled) in enumerate(entries.items(), start=1):
+        user, _, bot = name.partition(":")
+        if not (user.isascii() and user.isdigit() and 0 < len(bot) <= 512 and isinstance(enabled, bool)):
+            raise ValueError(f'entry {number}: expected "<user id>:<bot>": true or false')
+        users.setdefault(int(user), {})[bot] = enabled
+    return users

@@ -1,0 +1,194 @@
+"""Everything that can be set, as frozen data, and how it is read from the environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from polly_state.address import Address, Secret, Transport
+from polly_state.errors import ConfigurationError
+
+__all__ = ["Bounds", "BreakerSettings", "Deadlines", "Settings"]
+
+T = TypeVar("T")
+
+MIB: Final = 1024 * 1024
+NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """How long things may take, in seconds."""
+
+    operation: float = 0.25
+    """One awaited call, its retry included."""
+    connect: float = 0.25
+    """Making a connection, with TLS, authentication and handshake."""
+    close: float = 1.0
+    """Closing everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSettings:
+    """When a circuit opens, and how soon it is probed."""
+
+    consecutive_failures: int = 5
+    failure_ratio: float = 0.5
+    minimum_outcomes: int = 10
+    """The ratio counts from so many outcomes in the window on."""
+    window: float = 10.0
+    probe_delay: float = 0.1
+    """Seconds until the first probe of an open circuit; each failed one doubles it."""
+    probe_delay_cap: float = 0.8
+    probe_delay_misconfigured: float = 10.0
+    """Seconds between probes while Redis refuses the password or the certificate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much there may be of anything held in this process."""
+
+    in_flight_commands: int = 32_768
+    in_flight_bytes: int = 64 * MIB
+    value_bytes: int = MIB
+    """The largest value that is written, encoded; 8 MiB at most."""
+    shared_bytes: int = 64 * 1024
+    """A command over this size goes over a connection of its own, so that others need not wait behind it."""
+    dedicated_connections: int = 8
+    local_entries: int = 100_000
+    local_bytes: int = 64 * MIB
+    journal_entries: int = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How one `PollyState` is to be. Nothing here shows a password in its repr.
+
+    ``address`` None, or in memory, means that no Redis is used and the local store is the authority.
+    ``required`` makes a start without Redis an error instead of a degraded start.
+    """
+
+    address: Address | None = None
+    namespace: str = "polly"
+    container_id: str | None = None
+    required: bool = False
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    bounds: Bounds = field(default_factory=Bounds)
+
+    def __post_init__(self) -> None:
+        if not NAMESPACE.fullmatch(self.namespace):
+            raise ConfigurationError("namespace: use letters, digits, '_', '.' and '-' only")
+        if not 0 < self.bounds.value_bytes <= 8 * MIB:
+            raise ConfigurationError("bounds.value_bytes: between 1 byte and 8 MiB")
+        numbers = (self.deadlines.operation, self.deadlines.connect, self.deadlines.close)
+        if min(numbers) <= 0:
+            raise ConfigurationError("deadlines: each must be above 0 seconds")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether there is no Redis to use."""
+        return self.address is None or self.address.transport is Transport.MEMORY
+
+    @classmethod
+    def from_url(cls, url: str, *, namespace: str = "polly", required: bool = False) -> Settings:
+        """Settings for the Redis at *url*. Raises `ConfigurationError` for one that cannot be understood."""
+        return cls(address=Address.parse(url), namespace=namespace, required=required)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read ``REDIS_URL`` or ``VALKEY_URL``, or ``REDIS_HOST``, ``_PORT``, ``_DB``, ``_USERNAME``, ``_PASSWORD``
+        and ``_TLS``; ``USE_REDIS`` (true, false, auto), ``CONTAINER_ID`` and ``POLLY_STATE_*``.
+
+        A URL wins over the parts. ``USE_REDIS=false`` wins over both, ``auto`` is the default: Redis if configured.
+
+        Raises:
+            ConfigurationError: A variable, named in the message, cannot be used.
+        """
+        variables = Variables(environ)
+        bounds, deadlines = Bounds(), Deadlines()
+        return cls(
+            address=_address(variables),
+            namespace=variables.text("POLLY_STATE_NAMESPACE") or "polly",
+            container_id=variables.text("CONTAINER_ID"),
+            required=variables.flag("POLLY_STATE_REQUIRED", default=False),
+            deadlines=Deadlines(
+                operation=variables.seconds("POLLY_STATE_DEADLINE", default=deadlines.operation),
+                connect=variables.seconds("POLLY_STATE_CONNECT_DEADLINE", default=deadlines.connect),
+            ),
+            bounds=Bounds(
+                value_bytes=variables.integer("POLLY_STATE_VALUE_BYTES", default=bounds.value_bytes),
+                local_entries=variables.integer("POLLY_STATE_LOCAL_ENTRIES", default=bounds.local_entries),
+                local_bytes=variables.integer("POLLY_STATE_LOCAL_BYTES", default=bounds.local_bytes),
+            ),
+        )
+
+
+class Variables:
+    """Environment variables by type; an empty one counts as not set, and every error names its variable."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str) -> str | None:
+        return self._environ.get(name, "").strip() or None
+
+    def integer(self, name: str, *, default: int) -> int:
+        text = self.text(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit():
+            raise ConfigurationError(f"{name}: must be a whole number")
+        return int(text)
+
+    def seconds(self, name: str, *, default: float) -> float:
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            seconds = float(text)
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: must be a number of seconds, such as 0.25") from error
+        if not 0 < seconds <= 60:
+            raise ConfigurationError(f"{name}: must be above 0 and at most 60 seconds")
+        return seconds
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        text = (self.text(name) or str(default)).lower()
+        if text not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
+            raise ConfigurationError(f"{name}: must be true or false")
+        return text in ("true", "1", "yes", "on")
+
+
+def _address(variables: Variables) -> Address | None:
+    use = (variables.text("USE_REDIS") or "auto").lower()
+    if use == "auto" or variables.flag("USE_REDIS", default=True):
+        address = _address_of_url(variables) or _address_of_parts(variables)
+        if address is None and use != "auto":
+            raise ConfigurationError("USE_REDIS: is true, so set REDIS_URL or REDIS_HOST as well")
+        return address
+    return None
+
+
+def _address_of_url(variables: Variables) -> Address | None:
+    urls = {name: url for name in ("REDIS_URL", "VALKEY_URL") if (url := variables.text(name)) is not None}
+    if len(set(urls.values())) > 1:
+        raise ConfigurationError("REDIS_URL, VALKEY_URL: both are set and differ; keep one")
+    return next((Address.parse(url, name=name) for name, url in urls.items()), None)
+
+
+def _address_of_parts(variables: Variables) -> Address | None:
+    host = variables.text("REDIS_HOST")
+    if host is None:
+        return None
+    password = variables.text("REDIS_PASSWORD")
+    return Address(
+        transport=Transport.TLS if variables.flag("REDIS_TLS", default=False) else Transport.TCP,
+        host=host,
+        port=variables.integer("REDIS_PORT", default=6379),
+        db=variables.integer("REDIS_DB", default=0),
+        username=variables.text("REDIS_USERNAME"),
+        password=None if password is None else Secret(password),
+    )

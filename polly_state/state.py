@@ -1,0 +1,205 @@
+"""The composition root: the only file that knows every part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio.to_thread
+
+from polly_state.errors import StoreUnavailable
+from polly_state.events import Mode, Observer, log_event, notify_all
+from polly_state.keyspace import Keyspace
+from polly_state.services import Preferences
+from polly_state.settings import Settings
+from polly_state.stamps import HybridClock
+from polly_state.store import LocalStore, ObservedStore, OperationStatistics
+from polly_state.structures import Binding, Counters, Family, Fields, Structure, Ttl, Values, seconds
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from polly_state.connection import ConnectionManager, ConnectionStatistics
+    from polly_state.events import Event
+    from polly_state.store.resilient import ResilientStore
+
+__all__ = ["Health", "PollyState", "Statistics"]
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Structure)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the bot can work. Degraded is ready: calls are answered, from here."""
+
+    ready: bool
+    mode: Mode
+    redis_available: bool
+    pending: int
+    """Writes that wait for Redis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot of everything that is counted."""
+
+    mode: Mode
+    pending: int
+    operations: dict[str, OperationStatistics]
+    connection: ConnectionStatistics | None
+    """None without Redis."""
+    local_entries: int
+    local_bytes: int
+
+
+class PollyState:
+    """State and caches of a bot, in Redis while it answers and here while it does not.
+
+    Build one, hand it to whoever needs it, and use it within ``async with`` or between `start` and `aclose`. It belongs
+    to one event loop. Handles may be made before it is started.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, observers: Iterable[Observer] = (log_event,)) -> None:
+        self.settings = Settings() if settings is None else settings
+        self._observers = tuple(observers)
+        self._clock = HybridClock()
+        bounds = self.settings.bounds
+        self._keyspace = Keyspace(
+            max_entries=bounds.local_entries, max_bytes=bounds.local_bytes, mirror=not self.settings.embedded
+        )
+        self._store = ObservedStore(self._clock)
+        self._connection: ConnectionManager | None = None
+        self._resilient: ResilientStore | None = None
+        self._handles: dict[str, tuple[type, Any, float | None, Structure]] = {}
+        self.preferences = Preferences(self.fields("preferences", bool))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """As the environment says; see `Settings.from_env`. Raises `ConfigurationError`, naming the variable."""
+        return cls(Settings.from_env(os.environ if environ is None else environ))
+
+    async def start(self) -> None:
+        """Connect, or start degraded if Redis is away.
+
+        Raises:
+            ConfigurationError: Redis refuses the password or the certificate.
+            StoreUnavailable: Redis is away, and settings say that it is required.
+            RuntimeError: It was started before.
+        """
+        self._store.check_fresh()
+        if self.settings.embedded:
+            self._store.open(LocalStore(self._keyspace, self._clock))
+            return
+        # redis-py takes a tenth of a second to import: not on the event loop.
+        await anyio.to_thread.run_sync(_import_connection)
+        try:
+            await self._start_connected()
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """End all tasks and connections. Writes that still wait for Redis are given a moment, and counted in the log."""
+        self._store.close()
+        if self._resilient is not None:
+            await self._resilient.aclose(self.settings.deadlines.close)
+        if self._connection is not None:
+            await self._connection.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def map(self, name: str, declared: type[T] = object, *, ttl: Ttl | None = None) -> Values[T]:  # type: ignore[assignment]
+        """Durable values of one type under ids of your own; without a type, whatever JSON gives back equal.
+
+        Raises:
+            TypeError: Values of the type cannot be stored.
+            ValueError: The name is taken by another kind of family, or the ttl is out of bounds.
+        """
+        return self._handle(Values[T], name, declared, ttl, lambda binding: Values(binding, declared))
+
+    def fields(self, name: str, declared: type[T] = object, *, ttl: Ttl | None = None) -> Fields[T]:  # type: ignore[assignment]
+        """Durable mappings from names to values of one type; raises as `map` does."""
+        return self._handle(Fields[T], name, declared, ttl, lambda binding: Fields(binding, declared))
+
+    def counters(self, name: str, *, ttl: Ttl | None = None) -> Counters:
+        """Durable integers to add to; raises `ValueError` as `map` does."""
+        return self._handle(Counters, name, int, ttl, Counters)
+
+    @property
+    def mode(self) -> Mode:
+        """Where commands are answered now."""
+        return Mode.EMBEDDED if self._resilient is None else self._resilient.mode
+
+    def health(self) -> Health:
+        """For a readiness probe: costs nothing, and asks nobody."""
+        mode = self.mode
+        available = mode in (Mode.CONNECTED, Mode.RECOVERING, Mode.READ_ONLY)
+        return Health(self._store.opened and mode is not Mode.MISCONFIGURED, mode, available, self._pending())
+
+    async def ping(self) -> float:
+        """Seconds for a round trip to Redis. Raises `StoreUnavailable` if it is away, or none is configured."""
+        if self._connection is None:
+            raise StoreUnavailable("no Redis is configured; set REDIS_URL")
+        return await self._connection.ping()
+
+    def statistics(self) -> Statistics:
+        """Everything that is counted, now."""
+        return Statistics(
+            mode=self.mode,
+            pending=self._pending(),
+            operations=self._store.statistics(),
+            connection=None if self._connection is None else self._connection.statistics(),
+            local_entries=len(self._keyspace),
+            local_bytes=self._keyspace.size,
+        )
+
+    async def _start_connected(self) -> None:
+        from polly_state.connection import ConnectionManager  # noqa: PLC0415
+        from polly_state.store.journal import MemoryJournal  # noqa: PLC0415
+        from polly_state.store.redis import RedisStore  # noqa: PLC0415
+        from polly_state.store.resilient import ResilientStore  # noqa: PLC0415
+
+        settings = self.settings
+        assert settings.address is not None  # noqa: S101
+        self._connection = ConnectionManager(settings.address, settings, clock=self._clock, observe=self._observe)
+        self._resilient = ResilientStore(
+            RedisStore(self._connection, self._clock),
+            self._connection,
+            self._keyspace,
+            MemoryJournal(settings.bounds.journal_entries),
+            observe=self._observe,
+        )
+        await self._connection.start()
+        self._store.open(self._resilient)
+
+    def _handle(self, kind: Any, name: str, declared: Any, ttl: Ttl | None, make: Any) -> Any:
+        lifetime = seconds(ttl)
+        held = self._handles.get(name)
+        if held is None:
+            family = Family(self.settings.namespace, name)
+            handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes))
+            held = self._handles[name] = (kind, declared, lifetime, handle)
+        if held[:3] != (kind, declared, lifetime):
+            raise ValueError(f"the family {name!r} exists already with another structure, type or ttl")
+        return held[3]
+
+    def _pending(self) -> int:
+        return 0 if self._resilient is None else self._resilient.pending
+
+    def _observe(self, event: Event) -> None:
+        notify_all(self._observers, event)
+
+
+def _import_connection() -> None:
+    import polly_state.store.resilient  # noqa: F401, PLC0415

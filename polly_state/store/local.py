@@ -1,0 +1,41 @@
+"""The local store: a keyspace in this process that is the authority."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from polly_state.commands import Command, Outdated, Stamped
+from polly_state.errors import StoreUnavailable
+from polly_state.keyspace import Keyspace
+from polly_state.stamps import HybridClock
+from polly_state.store.base import Ack, Answer, Origin
+
+__all__ = ["LocalStore"]
+
+T = TypeVar("T")
+
+
+class LocalStore:
+    """What is used when no Redis is configured; nothing in it outlives the process."""
+
+    def __init__(self, keyspace: Keyspace, clock: HybridClock) -> None:
+        self.keyspace = keyspace
+        self.clock = clock
+
+    async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
+        """See `Store`."""
+        if require > Ack.LOCAL_VOLATILE:
+            raise StoreUnavailable(f"{require.name} cannot be given: no Redis is configured; set REDIS_URL")
+        try:
+            value = command.apply(self.keyspace)
+        except Outdated as newer:
+            # Only a stamped command can be outdated. No await: the fresh stamp is the newest.
+            assert isinstance(command, Stamped)  # noqa: S101
+            self.clock.see(newer.stamp)
+            value = command.restamped(self.clock.stamp()).apply(self.keyspace)
+        return Answer(value, Origin.LOCAL, Ack.LOCAL_VOLATILE)
+
+    async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
+        """See `Store`."""
+        return [await self.execute(command) for command in commands]

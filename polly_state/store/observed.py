@@ -1,0 +1,136 @@
+"""The observed store: counts and times what goes through, and keeps strangers' event loops out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, TypeVar
+
+from polly_state.commands import Command
+from polly_state.errors import StateError
+from polly_state.stamps import HybridClock
+from polly_state.store.base import Ack, Answer, Origin, Store
+
+__all__ = ["ObservedStore", "OperationStatistics"]
+
+T = TypeVar("T")
+
+BUCKETS = 32
+REDIS = Origin.REDIS
+
+
+@dataclass(frozen=True, slots=True)
+class OperationStatistics:
+    """How one kind of command has fared so far; times in seconds, to within a factor of two."""
+
+    count: int
+    errors: int
+    by_origin: dict[str, int]
+    p50: float
+    p99: float
+    slowest: float
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one kind of command; bucket n holds durations below 2**n microseconds."""
+
+    remote: int = 0
+    errors: int = 0
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    slowest: float = 0.0
+
+    def snapshot(self) -> OperationStatistics:
+        by_origin = dict(self.elsewhere)
+        if self.remote:
+            by_origin[REDIS.value] = self.remote
+        return OperationStatistics(
+            count=sum(by_origin.values()),
+            errors=self.errors,
+            by_origin=by_origin,
+            p50=self._quantile(0.5),
+            p99=self._quantile(0.99),
+            slowest=self.slowest,
+        )
+
+    def _quantile(self, quantile: float) -> float:
+        rank = sum(self.buckets) * quantile
+        seen = 0
+        for exponent, count in enumerate(self.buckets):
+            seen += count
+            if seen >= rank and seen:
+                return min(2.0**exponent / 1e6, self.slowest)
+        return 0.0
+
+
+class ObservedStore:
+    """The outermost store. It belongs to the event loop it was started in, and says so on any other."""
+
+    def __init__(self, clock: HybridClock) -> None:
+        self.clock = clock
+        self._store: Store | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tallies: dict[type[Command[Any]], Tally] = {}
+
+    @property
+    def opened(self) -> bool:
+        """Whether commands are carried out."""
+        return self._store is not None
+
+    def check_fresh(self) -> None:
+        """Raises `RuntimeError` if it was opened before."""
+        if self._loop is not None:
+            raise RuntimeError("this PollyState was started before; make a new one")
+        self._loop = asyncio.get_running_loop()
+
+    def open(self, store: Store) -> None:
+        """Carry out commands in *store* from now on."""
+        self._store = store
+
+    def close(self) -> None:
+        """Carry out no more commands."""
+        self._store = None
+
+    async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
+        """See `Store`. Raises `RuntimeError` on another event loop, or after a fork."""
+        store = self._store
+        if store is None or asyncio.get_running_loop() is not self._loop:
+            raise self._misuse()
+        began = perf_counter()
+        try:
+            answer = await store.execute(command, require)
+        except StateError:
+            self._tally(command).errors += 1
+            raise
+        elapsed = perf_counter() - began
+        tally = self._tallies.get(command.__class__) or self._tally(command)
+        if answer.origin is REDIS:
+            tally.remote += 1
+        else:
+            name = answer.origin.value
+            tally.elsewhere[name] = tally.elsewhere.get(name, 0) + 1
+        tally.buckets[int(elapsed * 1e6).bit_length()] += 1
+        if elapsed > tally.slowest:
+            tally.slowest = elapsed
+        return answer
+
+    async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
+        """See `Store`."""
+        return await asyncio.gather(*(self.execute(command) for command in commands))
+
+    def statistics(self) -> dict[str, OperationStatistics]:
+        """A snapshot, by the name of the command."""
+        return {kind.__name__: tally.snapshot() for kind, tally in self._tallies.items()}
+
+    def _misuse(self) -> RuntimeError:
+        if self._loop is None:
+            return RuntimeError("this PollyState is not started; use it within 'async with'")
+        if self._store is None:
+            return RuntimeError("this PollyState is closed")
+        return RuntimeError("this PollyState belongs to another event loop or process; make one for each")
+
+    def _tally(self, command: Command[Any]) -> Tally:
+        return self._tallies.setdefault(type(command), Tally())

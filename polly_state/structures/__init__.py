@@ -1,0 +1,22 @@
+"""Typed handles that services are made of."""
+
+from polly_state.structures.base import Binding, Read, Structure, Ttl, seconds
+from polly_state.structures.codec import Codec
+from polly_state.structures.counters import Counters
+from polly_state.structures.fields import Fields
+from polly_state.structures.keys import Family, Id
+from polly_state.structures.values import Values
+
+__all__ = [
+    "Binding",
+    "Codec",
+    "Counters",
+    "Family",
+    "Fields",
+    "Id",
+    "Read",
+    "Structure",
+    "Ttl",
+    "Values",
+    "seconds",
+]

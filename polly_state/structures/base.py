@@ -1,0 +1,103 @@
+"""What the structures share: a family of keys in a store, and how long its values live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
+
+from polly_state.commands import Command
+from polly_state.errors import StateUnavailable
+from polly_state.store import Ack, Origin, Store
+from polly_state.structures.keys import Family, Id
+
+__all__ = ["Binding", "Read", "Structure", "Ttl", "seconds"]
+
+T = TypeVar("T")
+
+Ttl: TypeAlias = float | timedelta
+"""Seconds, or a timedelta."""
+
+MIN_TTL: Final = 0.001
+MAX_TTL: Final = 10 * 365 * 86_400.0
+
+
+class Read(NamedTuple, Generic[T]):
+    """A value, with the truth about it."""
+
+    value: T
+    origin: Origin
+    age: float
+    """Seconds since it was known to be so; 0 from Redis."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether Redis may hold a newer one."""
+        return self.origin in (Origin.MIRROR, Origin.DEFAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where a structure lives: a store, a family of keys, and a time to live in seconds, None for good."""
+
+    store: Store
+    family: Family
+    ttl: float | None
+    max_value_bytes: int
+
+
+class Structure:
+    """A typed handle on one family; it holds no state of its own."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._store = binding.store
+        self._family = binding.family
+        self._key = binding.family.key
+        self._ttl = binding.ttl
+
+    async def _ack(self, command: Command[Any], require: Ack) -> Ack:
+        return (await self._store.execute(command, require)).ack
+
+    async def _read(self, command: Command[T], default: T) -> Read[T]:
+        try:
+            answer = await self._store.execute(command)
+        except StateUnavailable:
+            return Read(default, Origin.DEFAULT, 0.0)
+        return Read(answer.value, answer.origin, answer.age)
+
+    def _stamp(self) -> str:
+        return self._store.clock.stamp()
+
+
+def seconds(ttl: Ttl | None) -> float | None:
+    """A time to live in seconds. Raises `ValueError` unless it is from 1 ms to 10 years, `TypeError` if no number."""
+    if ttl is None:
+        return None
+    if isinstance(ttl, timedelta):
+        ttl = ttl.total_seconds()
+    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
+        raise TypeError(f"a ttl is a number of seconds or a timedelta, not {type(ttl).__name__}")
+    if not MIN_TTL <= ttl <= MAX_TTL:
+        raise ValueError("a ttl must be from 0.001 seconds to 10 years; leave it out for a value that stays")
+    return float(ttl)
+
+
+def field_name(name: str) -> str:
+    """A field's name as it is. Raises `TypeError` or `ValueError` for one that cannot be used."""
+    if not isinstance(name, str):
+        raise TypeError(f"a field's name is a str, not {type(name).__name__}")
+    if not 0 < len(name) <= 512:
+        raise ValueError("a field's name must have 1 to 512 characters")
+    if not name.isascii():
+        _check_encodable(name)
+    return name
+
+
+def _check_encodable(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a field's name must be encodable as UTF-8") from error
+
+
+Key: TypeAlias = Id

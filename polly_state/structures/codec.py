@@ -1,0 +1,96 @@
+"""The codec: values as bytes that redis-cli can show, back as equal values of the same type.
+
+JSON below 1 KiB, above that a zstd frame where it is smaller; bytes as they are. A zstd frame starts with bytes that no
+JSON text can start with, so no mark is needed. Before a frame is unpacked, its declared size and window are checked: the
+size limit of zstandard itself does not hold when the frame declares a size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+import orjson
+import zstandard
+
+from polly_state.errors import CorruptValue, UnsupportedValue
+from polly_state.structures.shapes import Mismatch, shape_of
+
+__all__ = ["Codec"]
+
+T = TypeVar("T")
+
+MAGIC: Final = b"\x28\xb5\x2f\xfd"
+COMPRESS_FROM: Final = 1024
+MAX_UNPACKED: Final = 8 * 1024 * 1024
+MAX_WINDOW: Final = 8 * 1024 * 1024
+OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+
+class Codec(Generic[T]):
+    """Encodes values of one declared type; `object` stands for whatever JSON gives back equal."""
+
+    def __init__(self, declared: type[T], *, max_bytes: int = 1024 * 1024) -> None:
+        self._shape = shape_of(declared)
+        self._raw = declared is bytes
+        self._untyped = declared in (object, Any)
+        self._name = getattr(declared, "__name__", "the declared type")
+        self._max_bytes = max_bytes
+        self._compressor = zstandard.ZstdCompressor(level=3)
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+
+    def encode(self, value: T) -> bytes:
+        """Raises `UnsupportedValue` if the value is not of the type, would not come back equal, or is too large."""
+        if value is None:
+            raise UnsupportedValue("None stands for a missing value and cannot be stored; delete the key instead")
+        content = self._dump(value)
+        if len(content) > MAX_UNPACKED:
+            raise UnsupportedValue(f"a value of {len(content)} bytes is over the limit of {MAX_UNPACKED}; split it")
+        if len(content) >= COMPRESS_FROM or content.startswith(MAGIC):
+            packed = self._compressor.compress(content)
+            if len(packed) < len(content) or content.startswith(MAGIC):
+                content = packed
+        if len(content) > self._max_bytes:
+            raise UnsupportedValue(f"a value of {len(content)} bytes is over value_bytes, {self._max_bytes}; split it")
+        return content
+
+    def decode(self, content: bytes) -> T:
+        """Raises `CorruptValue` for what this codec cannot have written."""
+        if content.startswith(MAGIC):
+            content = self._unpack(content)
+        if self._raw:
+            return content  # type: ignore[return-value]
+        try:
+            return self._shape.from_json(orjson.loads(content))  # type: ignore[no-any-return]
+        except Mismatch as error:
+            raise CorruptValue(f"what is stored is no {self._name}: {error}; did its type change?") from error
+        except (orjson.JSONDecodeError, RecursionError) as error:
+            # The cause would quote the document.
+            raise CorruptValue("what is stored is not JSON; something else writes here") from None
+
+    def _dump(self, value: T) -> bytes:
+        if self._raw:
+            if type(value) is not bytes:
+                raise UnsupportedValue(f"expected bytes, found {type(value).__name__}")
+            return value
+        try:
+            content = orjson.dumps(self._shape.to_json(value), option=OPTIONS)
+        except (Mismatch, orjson.JSONEncodeError, RecursionError) as error:
+            raise UnsupportedValue(f"this value cannot be stored as {self._name}: {_without_value(error)}") from None
+        if self._untyped and orjson.loads(content) != value:
+            raise UnsupportedValue(
+                f"a value of type {type(value).__name__} would come back changed; declare its type at the handle"
+            )
+        return content
+
+    def _unpack(self, frame: bytes) -> bytes:
+        try:
+            parameters = zstandard.get_frame_parameters(frame)
+            if not 0 <= parameters.content_size <= MAX_UNPACKED or parameters.window_size > MAX_WINDOW:
+                raise CorruptValue("a compressed value declares no size, or one over the limit; it was not unpacked")
+            return self._decompressor.decompress(frame, max_output_size=MAX_UNPACKED, allow_extra_data=False)
+        except (zstandard.ZstdError, MemoryError) as error:
+            raise CorruptValue("a compressed value is damaged") from error
+
+
+def _without_value(error: Exception) -> str:
+    return str(error) if isinstance(error, Mismatch) else "JSON has no form for something in it"

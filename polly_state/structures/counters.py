@@ -1,0 +1,78 @@
+"""Counters: one integer for each id, that many add to."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from polly_state.commands import MAX_COUNT, Add, Count
+from polly_state.errors import StateError
+from polly_state.stamps import new_origin
+from polly_state.store import Ack
+from polly_state.structures.base import Binding, Read, Structure
+from polly_state.structures.keys import Id
+
+__all__ = ["Counters"]
+
+ANY = Ack.LOCAL_VOLATILE
+MAX_LEDGER: Final = 100_000
+
+
+@dataclass(slots=True)
+class Totals:
+    """All that this handle has added to, and subtracted from, one counter under one origin."""
+
+    origin: str = field(default_factory=new_origin)
+    up: int = 0
+    down: int = 0
+
+
+class Counters(Structure):
+    """Durable counters, exact also when a reply is lost: an addition tells the total so far, and so counts once."""
+
+    def __init__(self, binding: Binding) -> None:
+        super().__init__(binding)
+        self._ledger: OrderedDict[str, Totals] = OrderedDict()
+
+    async def add(self, id: Id, by: int = 1, *, require: Ack = ANY) -> int:  # noqa: A002
+        """Add *by*, which may be negative; the new value. Raises `ValueError` beyond 2**53."""
+        if isinstance(by, bool) or not isinstance(by, int):
+            raise TypeError(f"a counter counts in whole numbers, not {type(by).__name__}")
+        if by == 0:
+            return await self.value(id)
+        key = self._key(id)
+        totals = self._totals(key)
+        total = abs(by) + (totals.up if by > 0 else totals.down)
+        if total > MAX_COUNT:
+            raise ValueError("a counter's total must stay below 2**53")
+        if by > 0:
+            totals.up = total
+        else:
+            totals.down = total
+        try:
+            answer = await self._store.execute(Add(key, totals.origin, total, by, self._ttl), require)
+        except StateError:
+            # What was refused must not come along with the next addition: that one gets a new origin.
+            if self._ledger.get(key) is totals:
+                del self._ledger[key]
+            raise
+        return answer.value
+
+    async def value(self, id: Id) -> int:  # noqa: A002
+        """The counter; 0 only if there is none."""
+        return (await self._store.execute(Count(self._key(id)))).value
+
+    async def read(self, id: Id, default: int = 0) -> Read[int]:  # noqa: A002
+        """The counter with its origin and age; *default* if none is known."""
+        return await self._read(Count(self._key(id)), default)
+
+    def _totals(self, key: str) -> Totals:
+        totals = self._ledger.get(key)
+        if totals is None:
+            # A forgotten total is never taken up again: its origin goes with it.
+            if len(self._ledger) >= MAX_LEDGER:
+                self._ledger.popitem(last=False)
+            totals = self._ledger[key] = Totals()
+        self._ledger.move_to_end(key)
+        return totals
