@@ -159,12 +159,12 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand out every reply that *data* completes."""
-        reader, pending = self._reader, self._pending
-        more, count = self._more, 0
+        reader, pending, more = self._reader, self._pending, self._more
+        push, count = hiredis.PushNotification, 0
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not more:
-                if reply.__class__ is hiredis.PushNotification:
+                if reply.__class__ is push:
                     self._pushed(reply)
                     continue
                 future = pending.popleft()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -69,6 +69,7 @@ class ConnectionManager:
         """Called after a circuit has changed."""
         self._address = address
         self._settings = settings
+        self._shared_bytes = settings.bounds.shared_bytes
         self._clock = clock
         self._observe = observe
         self._dialer = Dialer(address, settings.deadlines.connect)
@@ -91,29 +92,46 @@ class ConnectionManager:
                 raise
             self._trip(str(error))
 
-    async def call(self, words: Words, *, repeatable: bool) -> Reply:
-        """Send a command and wait for its reply, which may be a `ReplyError`.
-
-        Args:
-            words: The command.
-            repeatable: It may be sent again when nobody knows whether it has run.
+    def send(self, words: Words) -> Awaitable[Reply]:
+        """Send a command; awaiting the result gives its reply, which may be a `ReplyError`.
 
         Raises:
-            StoreUnavailable: No reply came within the deadline, or it was not sent.
+            StoreUnavailable: It was not sent, or no reply came within the deadline.
             ConfigurationError: Redis refuses the password or the certificate.
         """
         packed = hiredis.pack_command(words)
-        if len(packed) > self._settings.bounds.shared_bytes:
-            return await self._call_apart(packed)
+        if len(packed) > self._shared_bytes:
+            return self._send_apart(packed)
+        if self._current is None:
+            raise self._refusal()
+        return self._current.submit(packed)
+
+    async def send_again(self, words: Words, error: StoreUnavailable, *, repeatable: bool) -> Reply:
+        """After *error*, send the command once more, if there is time and it cannot do harm; else raise *error*.
+
+        Args:
+            words: The command.
+            error: What its first attempt came to.
+            repeatable: It may be sent again when nobody knows whether it has run.
+        """
+        hopeless = isinstance(error, (Overloaded, DeadlineExceeded)) or (error.maybe_applied and not repeatable)
+        if hopeless or not self.link.closed or self._budget < 1:
+            raise error
+        self._budget -= 1
+        self._retries += 1
+        loop = asyncio.get_running_loop()
+        deadline = error.deadline if isinstance(error, LinkLost) else loop.time() + self._settings.deadlines.operation
         try:
-            return await self._submit(packed)
-        except StoreUnavailable as error:
-            return await self._call_again(packed, error, repeatable=repeatable)
+            async with asyncio.timeout_at(deadline):
+                await self._connected()
+                return await self.send(words)
+        except TimeoutError as timeout:
+            raise DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True) from timeout
 
     async def ping(self) -> float:
         """Seconds for a round trip. Raises `StoreUnavailable`."""
         began = time.perf_counter()
-        await self.call(("PING",), repeatable=True)
+        await self.send(("PING",))
         return time.perf_counter() - began
 
     def refused(self, error: ReplyError) -> StateError:
@@ -210,27 +228,7 @@ class ConnectionManager:
         elif self.link.closed:
             self._begin_connecting()
 
-    def _submit(self, packed: bytes) -> asyncio.Future[Reply]:
-        if self._current is None:
-            raise self._refusal()
-        return self._current.submit(packed)
-
-    async def _call_again(self, packed: bytes, error: StoreUnavailable, *, repeatable: bool) -> Reply:
-        hopeless = isinstance(error, (Overloaded, DeadlineExceeded)) or (error.maybe_applied and not repeatable)
-        if hopeless or not self.link.closed or self._budget < 1:
-            raise error
-        self._budget -= 1
-        self._retries += 1
-        loop = asyncio.get_running_loop()
-        deadline = error.deadline if isinstance(error, LinkLost) else loop.time() + self._settings.deadlines.operation
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._connected()
-                return await self._submit(packed)
-        except TimeoutError as timeout:
-            raise DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True) from timeout
-
-    async def _call_apart(self, packed: bytes) -> Reply:
+    async def _send_apart(self, packed: bytes) -> Reply:
         deadline = self._settings.deadlines.operation
         try:
             async with asyncio.timeout(deadline), self.dedicated(deadline) as link:

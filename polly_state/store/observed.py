@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import get_running_loop
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import frexp
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -17,7 +19,7 @@ __all__ = ["ObservedStore", "OperationStatistics"]
 
 T = TypeVar("T")
 
-BUCKETS = 32
+BUCKETS = 64
 REDIS = Origin.REDIS
 
 
@@ -35,7 +37,7 @@ class OperationStatistics:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one kind of command; bucket n holds durations below 2**n microseconds."""
+    """Counts of one kind of command; bucket n, which may be negative, holds durations below 2**n seconds."""
 
     remote: int = 0
     errors: int = 0
@@ -59,10 +61,10 @@ class Tally:
     def _quantile(self, quantile: float) -> float:
         rank = sum(self.buckets) * quantile
         seen = 0
-        for exponent, count in enumerate(self.buckets):
-            seen += count
+        for exponent in range(-BUCKETS // 2, BUCKETS // 2):
+            seen += self.buckets[exponent]
             if seen >= rank and seen:
-                return min(2.0**exponent / 1e6, self.slowest)
+                return min(2.0**exponent, self.slowest)
         return 0.0
 
 
@@ -84,7 +86,7 @@ class ObservedStore:
         """Raises `RuntimeError` if it was opened before."""
         if self._loop is not None:
             raise RuntimeError("this PollyState was started before; make a new one")
-        self._loop = asyncio.get_running_loop()
+        self._loop = get_running_loop()
 
     def open(self, store: Store) -> None:
         """Carry out commands in *store* from now on."""
@@ -97,7 +99,7 @@ class ObservedStore:
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`. Raises `RuntimeError` on another event loop, or after a fork."""
         store = self._store
-        if store is None or asyncio.get_running_loop() is not self._loop:
+        if store is None or get_running_loop() is not self._loop:
             raise self._misuse()
         began = perf_counter()
         try:
@@ -112,7 +114,7 @@ class ObservedStore:
         else:
             name = answer.origin.value
             tally.elsewhere[name] = tally.elsewhere.get(name, 0) + 1
-        tally.buckets[int(elapsed * 1e6).bit_length()] += 1
+        tally.buckets[frexp(elapsed)[1]] += 1
         if elapsed > tally.slowest:
             tally.slowest = elapsed
         return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from polly_state.commands import Command, Outdated, Stamped
@@ -18,13 +18,17 @@ __all__ = ["Connection", "RedisStore"]
 T = TypeVar("T")
 
 OVERTAKEN_LIMIT = 8
+REDIS, REMOTE = Origin.REDIS, Ack.REMOTE
 
 
 class Connection(Protocol):
     """What carries words to Redis, as `ConnectionManager` does."""
 
-    async def call(self, words: Words, *, repeatable: bool) -> Reply:
+    def send(self, words: Words) -> Awaitable[Reply]:
         """Send a command; its reply may be a `ReplyError`."""
+
+    async def send_again(self, words: Words, error: StoreUnavailable, *, repeatable: bool) -> Reply:
+        """After *error*, send a command once more if that is safe and worth it; else raise *error*."""
 
     def refused(self, error: ReplyError) -> StateError:
         """The error to raise for an error reply."""
@@ -39,12 +43,16 @@ class RedisStore:
 
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`. A write that another one has overtaken is sent again with a newer stamp."""
-        if require is Ack.REPLICATED:
+        if require > REMOTE:
             raise StoreUnavailable("REPLICATED cannot be given: WAIT is not supported yet")
+        # Spelled out for speed: this is every command's way, and `attempt` would be one more coroutine on it.
         try:
-            return Answer(await self.attempt(command), Origin.REDIS, Ack.REMOTE)
-        except Outdated as newer:
-            return Answer(await self._catch_up(command, newer), Origin.REDIS, Ack.REMOTE)
+            reply = await self._connection.send(command.encode())
+        except StoreUnavailable as error:
+            reply = await self._send_again(command.encode(), command, error)
+        if reply.__class__ is ReplyError:
+            return Answer(await self._catch_up(command, reply), REDIS, REMOTE)
+        return Answer(decoded(command, reply), REDIS, REMOTE)
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
         """See `Store`."""
@@ -52,31 +60,41 @@ class RedisStore:
 
     async def attempt(self, command: Command[T]) -> T:
         """Send *command* as it stands. Raises `Outdated` if a newer write is there already."""
-        words = command.encode()
-        reply = await self._connection.call(words, repeatable=command.effect.repeatable)
-        if reply.__class__ is ReplyError:
-            if command.script is not None and reply.code == "NOSCRIPT":
-                words = ("EVAL", command.script.source, *words[2:])
-                reply = await self._connection.call(words, repeatable=command.effect.repeatable)
-            if isinstance(reply, ReplyError):
-                raise self._meaning(reply)
-        try:
-            return command.decode(reply)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise CorruptValue("Redis holds something here that this package did not write") from error
+        return decoded(command, await self._settle(command, await self._call(command.encode(), command)))
 
-    async def _catch_up(self, command: Command[T], newer: Outdated) -> T:
+    async def _catch_up(self, command: Command[T], reply: Reply) -> T:
         for _ in range(OVERTAKEN_LIMIT):
-            assert isinstance(command, Stamped)  # noqa: S101
-            self.clock.see(newer.stamp)
-            command = command.restamped(self.clock.stamp())
             try:
-                return await self.attempt(command)
-            except Outdated as still_newer:
-                newer = still_newer
+                return decoded(command, await self._settle(command, reply))
+            except Outdated as newer:
+                assert isinstance(command, Stamped)  # noqa: S101
+                self.clock.see(newer.stamp)
+                command = command.restamped(self.clock.stamp())
+                reply = await self._call(command.encode(), command)
         raise CommandRejected("another writer's clock is far ahead; check the clocks of all hosts", code="OUTDATED")
 
-    def _meaning(self, reply: ReplyError) -> Exception:
+    async def _settle(self, command: Command[Any], reply: Reply) -> Reply:
+        """A reply that is no error: with a script made known first, if that is what was missing."""
+        if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT" and command.script is not None:
+            reply = await self._call(("EVAL", command.script.source, *command.encode()[2:]), command)
+        if not isinstance(reply, ReplyError):
+            return reply
         if reply.code == "OUTDATED":
-            return Outdated(str(reply).rpartition(" ")[2])
-        return self._connection.refused(reply)
+            raise Outdated(str(reply).rpartition(" ")[2])
+        raise self._connection.refused(reply)
+
+    async def _call(self, words: Words, command: Command[Any]) -> Reply:
+        try:
+            return await self._connection.send(words)
+        except StoreUnavailable as error:
+            return await self._send_again(words, command, error)
+
+    async def _send_again(self, words: Words, command: Command[Any], error: StoreUnavailable) -> Reply:
+        return await self._connection.send_again(words, error, repeatable=command.effect.repeatable)
+
+
+def decoded(command: Command[T], reply: Reply) -> T:
+    try:
+        return command.decode(reply)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptValue("Redis holds something here that this package did not write") from error

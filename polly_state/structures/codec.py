@@ -19,6 +19,8 @@ __all__ = ["Codec"]
 
 T = TypeVar("T")
 
+loads = orjson.loads
+
 MAGIC: Final = b"\x28\xb5\x2f\xfd"
 COMPRESS_FROM: Final = 1024
 MAX_UNPACKED: Final = 8 * 1024 * 1024
@@ -31,6 +33,7 @@ class Codec(Generic[T]):
 
     def __init__(self, declared: type[T], *, max_bytes: int = 1024 * 1024) -> None:
         self._shape = shape_of(declared)
+        self._from_json = self._shape.from_json
         self._raw = declared is bytes
         self._untyped = declared in (object, Any)
         self._name = getattr(declared, "__name__", "the declared type")
@@ -55,12 +58,12 @@ class Codec(Generic[T]):
 
     def decode(self, content: bytes) -> T:
         """Raises `CorruptValue` for what this codec cannot have written."""
-        if content.startswith(MAGIC):
+        if content[:4] == MAGIC:
             content = self._unpack(content)
         if self._raw:
             return content  # type: ignore[return-value]
         try:
-            return self._shape.from_json(orjson.loads(content))  # type: ignore[no-any-return]
+            return self._from_json(loads(content))  # type: ignore[no-any-return]
         except Mismatch as error:
             raise CorruptValue(f"what is stored is no {self._name}: {error}; did its type change?") from error
         except (orjson.JSONDecodeError, RecursionError) as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -230,20 +230,31 @@ def _dataclass(declared: type) -> Shape:
     names = tuple(shapes)
     kinds = tuple(shape.kind for shape in shapes.values())
     positional = not any(field.kw_only for field in fields)
-    getter = attrgetter(*names) if len(names) > 1 else lambda value: tuple(getattr(value, name) for name in names)
+    from_object, from_dict = _getter(attrgetter, names), _getter(itemgetter, names)
 
     def to_json(value: Any) -> dict[str, Any]:
-        contents = getter(_exactly(declared, value))
+        contents = from_object(_exactly(declared, value))
         if tuple(map(type, contents)) == kinds:
             return dict(zip(names, contents, strict=True))
         return {name: shapes[name].to_json(content) for name, content in zip(names, contents, strict=True)}
 
     def from_json(value: Any) -> Any:
-        if type(value) is dict and positional and tuple(value) == names and tuple(map(type, value.values())) == kinds:
-            return declared(*value.values())
+        try:
+            contents = from_dict(value)
+        except (KeyError, TypeError):
+            return _build(declared, _items(value, shapes))
+        if positional and tuple(map(type, contents)) == kinds:
+            return declared(*contents)
         return _build(declared, _items(value, shapes))
 
     return Shape(None, to_json, from_json)
+
+
+def _getter(getter: Any, names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return getter(*names)  # type: ignore[no-any-return]
+    single = [getter(name) for name in names]
+    return lambda value: tuple(get(value) for get in single)
 
 
 def _named_tuple(declared: Any) -> Shape:

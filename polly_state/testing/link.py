@@ -40,24 +40,27 @@ class _Exhausted(Exception):
 
 
 class Link:
-    """A connection of a client and its twin to the server; it ends when `run` does.
+    """A connection of a client and its twin to the server; it ends when its task does.
 
     Bytes never change their order. Once replies were dropped nothing that comes later would make
     sense to the client, so a `lossy` link is only good for a reset.
     """
 
-    def __init__(self, weather: Weather, traffic: Traffic) -> None:
+    def __init__(self, accepted: socket.socket, weather: Weather, traffic: Traffic) -> None:
         self.lossy = False
         self.allowance = weather.faults.allowance
+        self._accepted = accepted
         self._weather = weather
         self._traffic = traffic
         self._task: asyncio.Task[None] | None = None
         self._client: asyncio.StreamWriter | None = None
         self._server: asyncio.StreamWriter | None = None
 
-    def start(self, accepted: socket.socket, upstream: Address) -> asyncio.Task[None]:
-        """Start to forward between *accepted* and *upstream*; the task is done when it is over."""
-        self._task = asyncio.create_task(self._run(accepted, upstream), name="FaultProxy link")
+    def start(self, upstream: Address) -> asyncio.Task[None]:
+        """Start to forward to and from *upstream*; the task is done when the link is over."""
+        self._task = asyncio.create_task(self._run(upstream), name="FaultProxy link")
+        # A task that is cancelled before its first step closes nothing by itself.
+        self._task.add_done_callback(lambda _: self._accepted.close())
         return self._task
 
     def interject(self, reply: bytes) -> None:
@@ -67,16 +70,13 @@ class Link:
 
     def reset(self) -> None:
         """End the connection with an RST instead of a goodbye."""
-        if self._client is not None:
-            raw = self._client.get_extra_info("socket")
-            with contextlib.suppress(OSError):
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
-            self._client.transport.abort()
+        with contextlib.suppress(OSError):
+            self._accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         if self._task is not None:
             self._task.cancel()
 
-    async def _run(self, accepted: socket.socket, upstream: Address) -> None:
-        requests, self._client = await asyncio.open_connection(sock=accepted)
+    async def _run(self, upstream: Address) -> None:
+        requests, self._client = await asyncio.open_connection(sock=self._accepted)
         try:
             replies, self._server = await _connect(upstream)
             async with asyncio.TaskGroup() as group:

@@ -133,7 +133,7 @@ class FaultProxy:
             accepted.settimeout(0)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
-            link = Link(self._weather, self._traffic)
-            task = link.start(accepted, self._upstream)
+            link = Link(accepted, self._weather, self._traffic)
+            task = link.start(self._upstream)
             self._links[task] = link
             task.add_done_callback(self._links.pop)
