@@ -24,6 +24,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
+        """The text itself."""
         return self._text
 
     def __repr__(self) -> str:
@@ -91,9 +92,7 @@ class Address:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise ConfigurationError(
-                f"{name}: not a URL; percent-encode special characters in the password"
-            ) from None
+            raise ConfigurationError(f"{name}: not a URL; percent-encode special characters in the password") from None
         transport = SCHEMES.get(parts.scheme.lower())
         if transport is None:
             raise ConfigurationError(f"{name}: unknown scheme; use one of {', '.join(SCHEMES)}")

@@ -108,13 +108,17 @@ def notify_all(observers: Iterable[Observer], event: Event) -> None:
     for observer in observers:
         try:
             observer(event)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever an observer does, the others and the state go on
             _log.exception("an observer failed at %s", type(event).__name__)
 
 
 def log_event(event: Event) -> None:
     """The observer that writes a line per transition to the ``polly_state`` logger."""
     level = logging.DEBUG if isinstance(event, _QUIET) else logging.WARNING
-    if isinstance(event, ModeChanged) and event.mode in (Mode.CONNECTED, Mode.EMBEDDED, Mode.RECOVERING):
+    if isinstance(event, ModeChanged) and event.mode in (
+        Mode.CONNECTED,
+        Mode.EMBEDDED,
+        Mode.RECOVERING,
+    ):
         level = logging.INFO
     _log.log(level, "%s", event)

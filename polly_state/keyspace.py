@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from polly_state.errors import CommandRejected, LocalStoreFull
@@ -15,6 +15,8 @@ ENTRY_OVERHEAD: Final = 200
 FIELD_OVERHEAD: Final = 100
 SWEEP_INTERVAL: Final = 1.0
 TOMBSTONE: Final = 86_400.0
+STAMP_SIZE: Final = 120
+SWEEP_STAMPS: Final = 128
 
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
@@ -79,7 +81,7 @@ class Keyspace:
         else:
             self._recent.move_to_end(key)
         if entry.expires_at is not None and entry.expires_at <= self.now():
-            return self._lapse(key, entry)
+            return self._lapse(key)
         return entry
 
     def string(self, key: str) -> bytes | None:
@@ -130,7 +132,14 @@ class Keyspace:
         else:
             self.put(key, content)
 
-    def patch(self, key: str, changes: Mapping[str, bytes | None], *, durable: bool = False, whole: bool = False) -> Entry:
+    def patch(
+        self,
+        key: str,
+        changes: Mapping[str, bytes | None],
+        *,
+        durable: bool = False,
+        whole: bool = False,
+    ) -> Entry:
         """Set fields, or drop those given as None, and keep the others.
 
         Args:
@@ -159,6 +168,8 @@ class Keyspace:
         entry.content = held or None
         entry.whole = not partial
         entry.learned_at = self.now()
+        if not held:
+            self._bury(key, entry)
         return entry
 
     def remove(self, key: str, *, stamp: str | None = None, slot: str = "") -> bool:
@@ -171,12 +182,30 @@ class Keyspace:
         if stamp is not None:
             entry = self._vacate(key)
             entry.stamps = {slot: stamp}
-            entry.expires_at = self.now() + TOMBSTONE
+            self._bury(key, entry)
         elif self.mirror or (entry is not None and entry.stamps):
-            self._vacate(key)
+            self._bury(key, self._vacate(key))
         elif entry is not None:
             self.forget(key)
         return existed
+
+    def mark(self, key: str, slots: Iterable[str], stamp: str) -> None:
+        """Note the stamp of a write to parts of *key*."""
+        entry = self.entry(key)
+        if entry is None:
+            return
+        before = len(entry.stamps)
+        entry.stamps.update(dict.fromkeys(slots, stamp))
+        if len(entry.stamps) // SWEEP_STAMPS > before // SWEEP_STAMPS:
+            self._drop_old_stamps(entry, stamp)
+        growth = (len(entry.stamps) - before) * STAMP_SIZE
+        entry.size += growth
+        self.size += growth
+
+    def expires_at(self, key: str) -> float | None:
+        """When what is at *key* ends; None for never, or if there is nothing."""
+        entry = self.entry(key)
+        return None if entry is None or entry.content is None else entry.expires_at
 
     def expire(self, key: str, expires_at: float | None) -> bool:
         """Set when *key* ends, None for never; False if there is nothing."""
@@ -204,6 +233,12 @@ class Keyspace:
         if entry is not None:
             self._recent[key] = entry
 
+    def _bury(self, key: str, entry: Entry) -> None:
+        # Only stamps are left, for as long as an older write may still arrive; they may be dropped sooner.
+        entry.expires_at = self.now() + TOMBSTONE
+        if not self.mirror:
+            self.unpin(key)
+
     def _vacate(self, key: str) -> Entry:
         entry = self._claim(key, ENTRY_OVERHEAD + len(key), durable=False)
         entry.content = None
@@ -212,11 +247,16 @@ class Keyspace:
         entry.learned_at = self.now()
         return entry
 
-    def _lapse(self, key: str, entry: Entry) -> Entry | None:
+    def _lapse(self, key: str) -> Entry | None:
         if self.mirror:
             return self._vacate(key)
         self.forget(key)
         return None
+
+    def _drop_old_stamps(self, entry: Entry, stamp: str) -> None:
+        held = entry.content if isinstance(entry.content, dict) else {}
+        oldest = f"{int(stamp[:12], 16) - int(TOMBSTONE * 1000):012x}"
+        entry.stamps = {slot: each for slot, each in entry.stamps.items() if slot in held or each >= oldest}
 
     def _claim(self, key: str, size: int, *, durable: bool) -> Entry:
         entry = self._recent.get(key) or self._pinned.get(key)
@@ -227,8 +267,11 @@ class Keyspace:
         if entry is None:
             entry = Entry(None, self.now())
             (self._pinned if durable else self._recent)[key] = entry
-        elif durable:
-            self.pin(key)
+        else:
+            if durable:
+                self.pin(key)
+            if entry.content is None:
+                entry.expires_at = None
         entry.size = size
         self.size += growth
         return entry

@@ -15,6 +15,7 @@ __all__ = ["Bounds", "BreakerSettings", "Deadlines", "Settings"]
 T = TypeVar("T")
 
 MIB: Final = 1024 * 1024
+MAX_DEADLINE: Final = 60
 NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -99,9 +100,10 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read ``REDIS_URL`` or ``VALKEY_URL``, or ``REDIS_HOST``, ``_PORT``, ``_DB``, ``_USERNAME``, ``_PASSWORD``
-        and ``_TLS``; ``USE_REDIS`` (true, false, auto), ``CONTAINER_ID`` and ``POLLY_STATE_*``.
+        """Settings as environment variables have them; an empty one counts as not set.
 
+        Read are ``REDIS_URL`` or ``VALKEY_URL``; else ``REDIS_HOST``, ``REDIS_PORT``, ``REDIS_DB``, ``REDIS_USERNAME``,
+        ``REDIS_PASSWORD`` and ``REDIS_TLS``; ``USE_REDIS`` (true, false, auto), ``CONTAINER_ID`` and ``POLLY_STATE_*``.
         A URL wins over the parts. ``USE_REDIS=false`` wins over both, ``auto`` is the default: Redis if configured.
 
         Raises:
@@ -151,8 +153,8 @@ class Variables:
             seconds = float(text)
         except ValueError as error:
             raise ConfigurationError(f"{name}: must be a number of seconds, such as 0.25") from error
-        if not 0 < seconds <= 60:
-            raise ConfigurationError(f"{name}: must be above 0 and at most 60 seconds")
+        if not 0 < seconds <= MAX_DEADLINE:
+            raise ConfigurationError(f"{name}: must be above 0 and at most {MAX_DEADLINE} seconds")
         return seconds
 
     def flag(self, name: str, *, default: bool) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio.to_thread
 
@@ -16,13 +16,22 @@ from polly_state.services import Preferences
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.store import LocalStore, ObservedStore, OperationStatistics
-from polly_state.structures import Binding, Counters, Family, Fields, Structure, Ttl, Values, seconds
+from polly_state.structures import (
+    Binding,
+    Counters,
+    Family,
+    Fields,
+    Structure,
+    Ttl,
+    Values,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from polly_state.connection import ConnectionManager, ConnectionStatistics
+    from polly_state.connection import ConnectionManager, ConnectionStatistics  # noqa: TC004 - imports redis
     from polly_state.events import Event
     from polly_state.store.resilient import ResilientStore
 
@@ -69,7 +78,9 @@ class PollyState:
         self._clock = HybridClock()
         bounds = self.settings.bounds
         self._keyspace = Keyspace(
-            max_entries=bounds.local_entries, max_bytes=bounds.local_bytes, mirror=not self.settings.embedded
+            max_entries=bounds.local_entries,
+            max_bytes=bounds.local_bytes,
+            mirror=not self.settings.embedded,
         )
         self._store = ObservedStore(self._clock)
         self._connection: ConnectionManager | None = None
@@ -94,8 +105,8 @@ class PollyState:
         if self.settings.embedded:
             self._store.open(LocalStore(self._keyspace, self._clock))
             return
-        # redis-py takes a tenth of a second to import: not on the event loop.
-        await anyio.to_thread.run_sync(_import_connection)
+        # redis-py takes a tenth of a second to import, and scripts are files: not on the event loop.
+        await anyio.to_thread.run_sync(_prepare)
         try:
             await self._start_connected()
         except BaseException:
@@ -103,7 +114,7 @@ class PollyState:
             raise
 
     async def aclose(self) -> None:
-        """End all tasks and connections. Writes that still wait for Redis are given a moment, and counted in the log."""
+        """End all tasks and connections; writes that still wait for Redis get a moment, and are counted in the log."""
         self._store.close()
         if self._resilient is not None:
             await self._resilient.aclose(self.settings.deadlines.close)
@@ -115,7 +126,10 @@ class PollyState:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
 
@@ -126,11 +140,11 @@ class PollyState:
             TypeError: Values of the type cannot be stored.
             ValueError: The name is taken by another kind of family, or the ttl is out of bounds.
         """
-        return self._handle(Values[T], name, declared, ttl, lambda binding: Values(binding, declared))
+        return self._handle(Values, name, declared, ttl, lambda binding: Values(binding, declared))
 
     def fields(self, name: str, declared: type[T] = object, *, ttl: Ttl | None = None) -> Fields[T]:  # type: ignore[assignment]
         """Durable mappings from names to values of one type; raises as `map` does."""
-        return self._handle(Fields[T], name, declared, ttl, lambda binding: Fields(binding, declared))
+        return self._handle(Fields, name, declared, ttl, lambda binding: Fields(binding, declared))
 
     def counters(self, name: str, *, ttl: Ttl | None = None) -> Counters:
         """Durable integers to add to; raises `ValueError` as `map` does."""
@@ -165,17 +179,17 @@ class PollyState:
         )
 
     async def _start_connected(self) -> None:
-        from polly_state.connection import ConnectionManager  # noqa: PLC0415
-        from polly_state.store.journal import MemoryJournal  # noqa: PLC0415
-        from polly_state.store.redis import RedisStore  # noqa: PLC0415
-        from polly_state.store.resilient import ResilientStore  # noqa: PLC0415
+        from polly_state.connection import ConnectionManager
+        from polly_state.store.journal import MemoryJournal
+        from polly_state.store.redis import RedisStore
+        from polly_state.store.resilient import ResilientStore
 
         settings = self.settings
         assert settings.address is not None  # noqa: S101
         self._connection = ConnectionManager(settings.address, settings, clock=self._clock, observe=self._observe)
         self._resilient = ResilientStore(
             RedisStore(self._connection, self._clock),
-            self._connection,
+            self._connection.circuits,
             self._keyspace,
             MemoryJournal(settings.bounds.journal_entries),
             observe=self._observe,
@@ -183,7 +197,7 @@ class PollyState:
         await self._connection.start()
         self._store.open(self._resilient)
 
-    def _handle(self, kind: Any, name: str, declared: Any, ttl: Ttl | None, make: Any) -> Any:
+    def _handle(self, kind: type, name: str, declared: Any, ttl: Ttl | None, make: Callable[[Binding], S]) -> S:
         lifetime = seconds(ttl)
         held = self._handles.get(name)
         if held is None:
@@ -192,7 +206,7 @@ class PollyState:
             held = self._handles[name] = (kind, declared, lifetime, handle)
         if held[:3] != (kind, declared, lifetime):
             raise ValueError(f"the family {name!r} exists already with another structure, type or ttl")
-        return held[3]
+        return cast("S", held[3])
 
     def _pending(self) -> int:
         return 0 if self._resilient is None else self._resilient.pending
@@ -201,5 +215,8 @@ class PollyState:
         notify_all(self._observers, event)
 
 
-def _import_connection() -> None:
-    import polly_state.store.resilient  # noqa: F401, PLC0415
+def _prepare() -> None:
+    import polly_state.store.resilient  # noqa: F401
+    from polly_state.commands import load_scripts
+
+    load_scripts()

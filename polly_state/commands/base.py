@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from polly_state.keyspace import Keyspace
 
-__all__ = ["Command", "Effect", "Outdated", "Script", "Stamped", "companion", "milliseconds"]
+__all__ = ["Command", "Effect", "Outdated", "Script", "Stamped", "companion", "load_scripts", "milliseconds"]
 
 T = TypeVar("T")
 
 
-class Outdated(Exception):  # noqa: N818
+class Outdated(Exception):
     """A stamped write came after a newer one, whose *stamp* this is; nothing was changed."""
 
     def __init__(self, stamp: str) -> None:
@@ -56,7 +56,7 @@ class Script:
 
     @cached_property
     def source(self) -> bytes:
-        folder = files(__package__) / "lua"
+        folder = files("polly_state.commands") / "lua"
         return b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("stamps", self.name))
 
     @cached_property
@@ -127,6 +127,13 @@ class Stamped(Command[T]):
     def restamped(self, stamp: str) -> Self:
         """The same write, newer: for a caller who is still waiting and was overtaken."""
         return replace(self, stamp=stamp)
+
+
+def load_scripts() -> None:
+    """Read the files of all scripts now, for whoever must not read files later."""
+    for kind in (*Command.__subclasses__(), *Stamped.__subclasses__()):
+        if kind.script is not None:
+            _ = kind.script.digest
 
 
 def companion(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_COUNT", "Add", "Count"]
 
+INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,18}|0").fullmatch
+MAX_INTEGER: Final = 2**63
 MAX_COUNT: Final = 2**53 - 1
 """Redis' Lua counts in doubles, so totals are exact up to here."""
 
@@ -67,8 +70,14 @@ class Add(Command[int]):
         entry = keyspace.entry(self.key)
         value = parse(keyspace.string(self.key))
         seen = None if entry is None else entry.stamps.get(self.slot)
-        step = abs(self.by) if seen is None else max(0, self.total - int(seen))
+        # A mirror may have learned the value, with all but the newest part in it, without the origin's total.
+        unseen = abs(self.by) if keyspace.mirror else self.total
+        step = unseen if seen is None else max(0, self.total - int(seen))
+        if step == 0:
+            return value
         value += -step if self.by < 0 else step
+        if not -MAX_INTEGER <= value < MAX_INTEGER:
+            raise CommandRejected("increment or decrement would overflow")
         self.learn(keyspace, value)
         return value
 
@@ -76,12 +85,9 @@ class Add(Command[int]):
         return keyspace.knows(self.key)
 
     def learn(self, keyspace: Keyspace, result: int) -> None:
-        entry = keyspace.entry(self.key)
-        expires_at = entry.expires_at if entry is not None else None
-        if self.ttl is not None:
-            expires_at = keyspace.now() + self.ttl
+        expires_at = keyspace.expires_at(self.key) if self.ttl is None else keyspace.now() + self.ttl
         entry = keyspace.put(self.key, b"%d" % result, expires_at=expires_at, durable=True)
-        entry.stamps[self.slot] = str(max(self.total, int(entry.stamps.get(self.slot, "0"))))
+        keyspace.mark(self.key, (self.slot,), str(max(self.total, int(entry.stamps.get(self.slot, "0")))))
 
     def settled(self, result: int, stamp: str) -> tuple[Command[Any], ...]:
         return (self,)
@@ -92,7 +98,9 @@ class Add(Command[int]):
 
 
 def parse(content: bytes | None) -> int:
-    try:
-        return 0 if content is None else int(content)
-    except ValueError as error:
-        raise CommandRejected("the value is not an integer; it was written by something else") from error
+    """What Redis takes for an integer; nothing is 0. Raises `CommandRejected` for anything else."""
+    if content is None:
+        return 0
+    if INTEGER(content) is None or not -MAX_INTEGER <= int(content) < MAX_INTEGER:
+        raise CommandRejected("the value is not an integer; it was written by something else")
+    return int(content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +90,10 @@ class PatchFields(Stamped[bool]):
         return True
 
     def learn(self, keyspace: Keyspace, result: bool) -> None:
-        entry = keyspace.patch(self.key, self.changes, durable=True)
-        entry.stamps.update(dict.fromkeys(self.changes, self.stamp))
+        keyspace.patch(self.key, self.changes, durable=True)
+        keyspace.mark(self.key, self.changes, self.stamp)
         if self.ttl is not None:
-            entry.expires_at = keyspace.now() + self.ttl
+            keyspace.expire(self.key, keyspace.now() + self.ttl)
 
     def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
         return tuple(
@@ -125,9 +125,11 @@ class ToggleField(Stamped[bool]):
     def apply(self, keyspace: Keyspace) -> bool:
         entry = keyspace.entry(self.key)
         check_stamps(entry, (self.field,), self.stamp)
-        turned_on = keyspace.fields(self.key).get(self.field) != self.on
-        self.learn(keyspace, turned_on)
-        return turned_on
+        on = keyspace.fields(self.key).get(self.field) == self.on
+        if entry is not None and entry.stamps.get(self.field) == self.stamp:
+            return on
+        self.learn(keyspace, not on)
+        return not on
 
     def answerable(self, keyspace: Keyspace) -> bool:
         return keyspace.knows(self.key, self.field)
@@ -157,6 +159,7 @@ class ClearFields(Stamped[bool]):
     def apply(self, keyspace: Keyspace) -> bool:
         entry = keyspace.entry(self.key)
         if entry is not None:
+            keyspace.fields(self.key)
             check_stamps(entry, entry.stamps, self.stamp)
         self.learn(keyspace, True)
         return True
@@ -168,7 +171,8 @@ class ClearFields(Stamped[bool]):
         return (self,)
 
 
-def check_stamps(entry: Entry | None, fields: Mapping[str, Any] | tuple[str, ...], stamp: str) -> None:
+def check_stamps(entry: Entry | None, fields: Iterable[str], stamp: str) -> None:
+    """Raises `Outdated` if any of *fields*, or the whole hash, was written later."""
     if entry is None:
         return
     newest = max((entry.stamps.get(name, "") for name in (ALL, *fields)), default="")

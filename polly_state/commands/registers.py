@@ -44,7 +44,8 @@ class SetRegister(Stamped[bool]):
         held = "" if entry is None else entry.stamps.get("", "")
         if held > self.stamp:
             raise Outdated(held)
-        if held != self.stamp and not self._holds(None if entry is None else keyspace.string(self.key)):
+        content = keyspace.string(self.key)
+        if held != self.stamp and not self._holds(content):
             return False
         self._write(keyspace)
         return True
@@ -75,11 +76,11 @@ class SetRegister(Stamped[bool]):
         if self.content is None:
             keyspace.remove(self.key, stamp=self.stamp)
             return
-        entry = keyspace.entry(self.key)
         expires_at = None if self.ttl is None else keyspace.now() + self.ttl
-        if self.keep_ttl and entry is not None:
-            expires_at = entry.expires_at
-        keyspace.put(self.key, self.content, expires_at=expires_at, durable=True).stamps[""] = self.stamp
+        if self.keep_ttl:
+            expires_at = keyspace.expires_at(self.key)
+        keyspace.put(self.key, self.content, expires_at=expires_at, durable=True)
+        keyspace.mark(self.key, ("",), self.stamp)
 
 
 @dataclass(frozen=True, slots=True)

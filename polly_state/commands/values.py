@@ -58,10 +58,8 @@ class TimeToLive(Command[float | None]):
         return None if reply < 0 else reply / 1000
 
     def apply(self, keyspace: Keyspace) -> float | None:
-        entry = keyspace.entry(self.key)
-        if entry is None or entry.content is None or entry.expires_at is None:
-            return None
-        return entry.expires_at - keyspace.now()
+        expires_at = keyspace.expires_at(self.key)
+        return None if expires_at is None else expires_at - keyspace.now()
 
     def answerable(self, keyspace: Keyspace) -> bool:
         # A mirror that has learned a value by reading it does not know when it ends.
@@ -105,8 +103,8 @@ class Set(Command[bool]):
         if self.condition is not Condition.ALWAYS and present is (self.condition is Condition.IF_ABSENT):
             return False
         expires_at = None if self.ttl is None else keyspace.now() + self.ttl
-        if self.keep_ttl and entry is not None:
-            expires_at = entry.expires_at
+        if self.keep_ttl:
+            expires_at = keyspace.expires_at(self.key)
         keyspace.put(self.key, self.content, expires_at=expires_at)
         return True
 
@@ -188,8 +186,7 @@ class Persist(Command[bool]):
         return bool(reply)
 
     def apply(self, keyspace: Keyspace) -> bool:
-        entry = keyspace.entry(self.key)
-        return entry is not None and entry.expires_at is not None and keyspace.expire(self.key, None)
+        return keyspace.expires_at(self.key) is not None and keyspace.expire(self.key, None)
 
     def answerable(self, keyspace: Keyspace) -> bool:
         entry = keyspace.entry(self.key)

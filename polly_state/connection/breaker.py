@@ -45,7 +45,11 @@ _S, _H = CircuitState, Happening
 
 TRANSITIONS: Final[dict[CircuitState, dict[Happening, CircuitState]]] = {
     _S.CLOSED: {_H.TRIPPED: _S.OPEN, _H.FAULT_FOUND: _S.MISCONFIGURED, _H.ISOLATED: _S.ISOLATED},
-    _S.OPEN: {_H.PROBE_STARTED: _S.PROBING, _H.FAULT_FOUND: _S.MISCONFIGURED, _H.ISOLATED: _S.ISOLATED},
+    _S.OPEN: {
+        _H.PROBE_STARTED: _S.PROBING,
+        _H.FAULT_FOUND: _S.MISCONFIGURED,
+        _H.ISOLATED: _S.ISOLATED,
+    },
     _S.PROBING: {
         _H.PROBE_SUCCEEDED: _S.CLOSED,
         _H.PROBE_FAILED: _S.OPEN,
@@ -69,9 +73,7 @@ class Bucket:
 class CircuitBreaker:
     """One circuit. Closed it lets commands through and counts; else it refuses until a probe has succeeded."""
 
-    def __init__(
-        self, name: str, settings: BreakerSettings, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, name: str, settings: BreakerSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
         self.state = CircuitState.CLOSED
         self.generation = 0

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import NamedTuple
-
-import hiredis
 
 from polly_state.connection.dial import Dialer, take_writer
 from polly_state.connection.link import Link, ReplyError
+from polly_state.connection.packing import pack
 from polly_state.errors import StoreUnavailable
 from polly_state.settings import Settings
 from polly_state.wire import Reply
 
-__all__ = ["Canary", "Finding"]
+__all__ = ["Canary"]
 
 LIFETIME_MS = 5000
-
-
-class Finding(NamedTuple):
-    """What a probe of a Redis that answers has found."""
-
-    refusal: ReplyError | None
-    """The reply to a write, if it was an error."""
 
 
 class Canary:
@@ -38,8 +29,11 @@ class Canary:
         self._deadline = settings.deadlines.operation
         self._key = f"{settings.namespace}:~canary:{{{secrets.token_hex(4)}}}"
 
-    async def probe(self) -> Finding:
-        """Raises `StoreUnavailable` or `ConfigurationError` if Redis does not answer, or answers nonsense."""
+    async def probe(self) -> ReplyError | None:
+        """None if Redis writes and reads; its reply to the write, if that was an error.
+
+        Raises `StoreUnavailable` or `ConfigurationError` if it does not answer, or answers nonsense.
+        """
         connection = await self._dialer.dial()
         link = Link(self, self._bounds, self._deadline)
         link.take_over(take_writer(connection))
@@ -52,10 +46,10 @@ class Canary:
         finally:
             link.close("probe done")
         if isinstance(written, ReplyError):
-            return Finding(written)
+            return written
         if read != nonce:
             raise StoreUnavailable("Redis did not give back what was written a moment ago")
-        return Finding(None)
+        return None
 
     def answered(self, link: Link, count: int) -> None:
         """See `LinkListener`: the probe's own replies tell all."""
@@ -67,4 +61,4 @@ class Canary:
         """See `LinkListener`."""
 
     async def _ask(self, link: Link, *words: str | bytes | int) -> Reply:
-        return await link.submit(hiredis.pack_command(words))
+        return await link.submit(pack(words))

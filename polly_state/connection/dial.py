@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import anyio.to_thread
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
@@ -53,7 +58,7 @@ class Dialer:
             if isinstance(connection, SSLConnection):
                 await self._prepare_tls(connection)
             async with asyncio.timeout(self._deadline):
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException as error:
             await connection.disconnect(nowait=True)
             translated = self._translate(error)
@@ -132,10 +137,10 @@ def take_writer(connection: AbstractConnection) -> asyncio.StreamWriter:
 
     Raises `StoreUnavailable` if the stream has ended meanwhile.
     """
-    writer: asyncio.StreamWriter | None = connection._writer  # noqa: SLF001
+    writer: asyncio.StreamWriter | None = connection._writer  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if writer is None or writer.is_closing():
         raise StoreUnavailable("the connection to Redis ended during the handshake")
-    connection._reader = connection._writer = None  # noqa: SLF001
+    connection._reader = connection._writer = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return writer
 
 

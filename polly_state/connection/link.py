@@ -11,18 +11,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, Protocol, cast
 
 import hiredis
 
+from polly_state.connection.batches import Batches
 from polly_state.errors import DeadlineExceeded, Overloaded, StoreUnavailable
 from polly_state.settings import Bounds
 from polly_state.wire import Reply
 
 __all__ = ["Link", "LinkListener", "LinkLost", "ReplyError"]
-
-#: Deadlines this close together are dealt with in one go.
-SLACK: Final = 0.001
 
 
 class ReplyError(Exception):
@@ -47,20 +45,15 @@ class LinkListener(Protocol):
 
     def answered(self, link: Link, count: int) -> None:
         """*count* replies came."""
+        ...
 
     def overdue(self, link: Link, count: int, *, silent: bool) -> None:
         """*count* commands passed their deadline; *silent* if nothing at all came since they were sent."""
+        ...
 
     def lost(self, link: Link, reason: str, unsent: int, unknown: int) -> None:
         """The link ended without having been closed."""
-
-
-class Batch(NamedTuple):
-    """What left together: the number of the last command, how long it may take, and its size."""
-
-    last: int
-    deadline: float
-    size: int
+        ...
 
 
 class Link(asyncio.Protocol):
@@ -81,10 +74,9 @@ class Link(asyncio.Protocol):
         self._more: Final = object()
         self._reader = hiredis.Reader(replyError=ReplyError, notEnoughData=self._more)
         self._pending: deque[asyncio.Future[Reply]] = deque()
-        self._batches: deque[Batch] = deque()
+        self._batches = Batches()
         self._buffer: list[bytes] = []
         self._buffer_size = 0
-        self._size = 0
         self._answered = 0
         self._heard_at = loop.time()
         self._flushing = False
@@ -125,17 +117,15 @@ class Link(asyncio.Protocol):
         if self._reason is not None:
             raise LinkLost(self._reason, maybe_applied=False, deadline=self._due())
         pending = self._pending
-        if len(pending) >= self._max_commands or self._size + len(packed) > self._max_bytes:
-            raise Overloaded(f"{len(pending)} commands ({self._size} bytes) are in flight already")
+        if len(pending) >= self._max_commands or self._batches.size + len(packed) > self._max_bytes:
+            raise Overloaded(f"{len(pending)} commands ({self._batches.size} bytes) are in flight already")
         future = self._create_future()
-        self._size += len(packed)
+        self._batches.size += len(packed)
         self.commands += 1
         if self._lone and not pending and not self._flushing and self._writable:
             # A lone caller need not wait for the loop's next turn.
             pending.append(future)
-            self._batches.clear()
-            self._size = len(packed)
-            self._close_batch(self._size)
+            self._close_batch(len(packed))
             self._transport.write(packed)  # type: ignore[union-attr]
             return future
         pending.append(future)
@@ -202,7 +192,6 @@ class Link(asyncio.Protocol):
     def _flush(self) -> None:
         self._flushing = False
         self._lone = len(self._buffer) == 1
-        self._prune()
         self._close_batch(self._buffer_size)
         self._buffer_size = 0
         if self._writable:
@@ -217,57 +206,38 @@ class Link(asyncio.Protocol):
         return float("inf") if self._deadline is None else self._loop.time() + self._deadline
 
     def _close_batch(self, size: int) -> None:
-        due = self._due()
-        self._batches.append(Batch(self.commands, due, size))
+        now = self._loop.time()
+        due = now + (self._deadline or float("inf"))
+        self._batches.answered(self._answered)
+        self._batches.add(self.commands, now, due, size)
         if self._timer is None and self._deadline is not None:
             self._timer = self._loop.call_at(due, self._sweep)
 
-    def _prune(self) -> None:
-        batches, answered = self._batches, self._answered
-        while batches and batches[0].last <= answered:
-            self._size -= batches.popleft().size
-
     def _sweep(self) -> None:
         self._timer = None
-        self._prune()
-        now = self._loop.time()
-        last = 0
-        sent_at = now
-        while self._batches and self._batches[0].deadline <= now + SLACK:
-            batch = self._batches.popleft()
-            self._size -= batch.size
-            last = batch.last
-            sent_at = min(sent_at, batch.deadline - (self._deadline or 0.0))
-        if self._batches:
-            self._timer = self._loop.call_at(self._batches[0].deadline, self._sweep)
-        overdue = [future for future in islice(self._pending, max(0, last - self._answered)) if not future.done()]
-        for future in overdue:
+        self._batches.answered(self._answered)
+        due = self._batches.overdue(self._loop.time())
+        if (next_deadline := self._batches.next_deadline) is not None:
+            self._timer = self._loop.call_at(next_deadline, self._sweep)
+        if due is None:
+            return
+        late = [future for future in islice(self._pending, max(0, due.last - self._answered)) if not future.done()]
+        for future in late:
             future.set_exception(DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True))
-        if overdue:
-            self._listener.overdue(self, len(overdue), silent=self._heard_at <= sent_at)
+        if late:
+            self._listener.overdue(self, len(late), silent=self._heard_at <= due.sent_at)
 
     def _fail_pending(self, reason: str) -> tuple[int, int]:
         unsent = len(self._buffer)
         unknown = len(self._pending) - unsent
-        deadlines = self._deadlines()
+        deadlines = self._batches.deadlines(self._answered)
         for number, future in enumerate(self._pending):
             if not future.done():
-                future.set_exception(
-                    LinkLost(reason, maybe_applied=number < unknown, deadline=deadlines.get(number, self._due()))
-                )
+                deadline = deadlines.get(number, self._due())
+                future.set_exception(LinkLost(reason, maybe_applied=number < unknown, deadline=deadline))
         self._pending.clear()
         self._buffer.clear()
-        self._batches.clear()
         return unsent, unknown
-
-    def _deadlines(self) -> dict[int, float]:
-        numbered: dict[int, float] = {}
-        first = 0
-        for batch in self._batches:
-            end = batch.last - self._answered
-            numbered.update(dict.fromkeys(range(first, end), batch.deadline))
-            first = max(first, end)
-        return numbered
 
     def _pushed(self, message: list[Reply]) -> None:
         if self.on_push is not None:

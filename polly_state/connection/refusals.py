@@ -45,14 +45,14 @@ def concern_of(error: ReplyError) -> Concern:
     return CONCERNS.get(code_of(error), Concern.COMMAND)
 
 
-def translated(error: ReplyError, where: str) -> StateError:
+def translated(error: ReplyError) -> StateError:
     """The error to raise; it repeats nothing of what was sent."""
     code = code_of(error)
     concern = CONCERNS.get(code, Concern.COMMAND)
     if concern is Concern.ACCESS:
-        return AuthenticationFailed(f"Redis at {where} refused the user name or password; check REDIS_PASSWORD")
+        return AuthenticationFailed("Redis refused the user name or password; check REDIS_PASSWORD")
     if concern in (Concern.LINK, Concern.WRITE):
-        return StoreUnavailable(f"Redis at {where} refuses {concern.value} operations for now ({code})")
+        return StoreUnavailable(f"Redis refuses {concern.value} operations for now ({code})")
     text = ADVICE.get(code) or QUOTED.sub("...", str(error))
     return CommandRejected(f"Redis rejected the command ({code}): {text}", code=code)
 

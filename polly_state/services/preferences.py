@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
-import orjson
 
 from polly_state.store import Ack
+from polly_state.structures import MAX_FIELD_NAME, Fields, Read
 
 if TYPE_CHECKING:
     from os import PathLike
-
-    from polly_state.structures import Fields, Read
 
 __all__ = ["Imported", "Preferences"]
 
@@ -69,16 +67,20 @@ class Preferences:
 
 
 def parse(content: bytes) -> dict[int, dict[str, bool]]:
+    """The preferences in a file, by user and bot. Raises `ValueError`, naming the entry but not repeating it."""
+    import json
+
     try:
-        entries = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"not a JSON file (line {error.lineno}, column {error.colno})") from None
-    if not isinstance(entries, dict):
-        raise ValueError('expected an object of the form {"<user id>:<bot>": true}')
+        entries = json.loads(content)
+    except ValueError:
+        raise ValueError("not a JSON file") from None
+    form = '"<user id>:<bot>": true or false'
+    if type(entries) is not dict:
+        raise ValueError(f"expected an object with entries of the form {form}")
     users: dict[int, dict[str, bool]] = {}
     for number, (name, enabled) in enumerate(entries.items(), start=1):
         user, _, bot = name.partition(":")
-        if not (user.isascii() and user.isdigit() and 0 < len(bot) <= 512 and isinstance(enabled, bool)):
-            raise ValueError(f'entry {number}: expected "<user id>:<bot>": true or false')
+        if not (user.isascii() and user.isdigit() and 0 < len(bot) <= MAX_FIELD_NAME and isinstance(enabled, bool)):
+            raise ValueError(f"entry {number}: expected {form}")
         users.setdefault(int(user), {})[bot] = enabled
     return users

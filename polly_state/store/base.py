@@ -7,9 +7,10 @@ from enum import Enum, IntEnum
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from polly_state.commands import Command
+from polly_state.errors import CommandRejected
 from polly_state.stamps import HybridClock
 
-__all__ = ["Ack", "Answer", "Origin", "Store"]
+__all__ = ["Ack", "Answer", "Origin", "Store", "overtaken"]
 
 T = TypeVar("T")
 
@@ -58,6 +59,7 @@ class Store(Protocol):
     @property
     def clock(self) -> HybridClock:
         """Where the stamps of writes come from."""
+        ...
 
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """Carry out one command.
@@ -71,6 +73,13 @@ class Store(Protocol):
             StateUnavailable: Redis is away and the answer depends on what is not known here.
             CommandRejected: The command cannot work on what is at its key.
         """
+        ...
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
         """Carry out independent commands in one round trip; the answers come in their order."""
+        ...
+
+
+def overtaken() -> CommandRejected:
+    """The error for a write that comes after one from the future."""
+    return CommandRejected("another writer's clock is far ahead; check the clocks of all hosts", code="OUTDATED")

@@ -9,7 +9,7 @@ from polly_state.commands import Command, Outdated, Stamped
 from polly_state.errors import StoreUnavailable
 from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
-from polly_state.store.base import Ack, Answer, Origin
+from polly_state.store.base import Ack, Answer, Origin, overtaken
 
 __all__ = ["LocalStore"]
 
@@ -33,7 +33,10 @@ class LocalStore:
             # Only a stamped command can be outdated. No await: the fresh stamp is the newest.
             assert isinstance(command, Stamped)  # noqa: S101
             self.clock.see(newer.stamp)
-            value = command.restamped(self.clock.stamp()).apply(self.keyspace)
+            try:
+                value = command.restamped(self.clock.stamp()).apply(self.keyspace)
+            except Outdated:
+                raise overtaken() from None
         return Answer(value, Origin.LOCAL, Ack.LOCAL_VOLATILE)
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:

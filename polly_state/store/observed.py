@@ -115,8 +115,7 @@ class ObservedStore:
             name = answer.origin.value
             tally.elsewhere[name] = tally.elsewhere.get(name, 0) + 1
         tally.buckets[frexp(elapsed)[1]] += 1
-        if elapsed > tally.slowest:
-            tally.slowest = elapsed
+        tally.slowest = max(tally.slowest, elapsed)
         return answer
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:

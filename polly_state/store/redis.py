@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar
 
 from polly_state.commands import Command, Outdated, Stamped
 from polly_state.connection import ReplyError
-from polly_state.errors import CommandRejected, CorruptValue, StateError, StoreUnavailable
+from polly_state.errors import CorruptValue, StateError, StoreUnavailable
 from polly_state.stamps import HybridClock
-from polly_state.store.base import Ack, Answer, Origin
+from polly_state.store.base import Ack, Answer, Origin, overtaken
 from polly_state.wire import Reply, Words
 
 __all__ = ["Connection", "RedisStore"]
@@ -26,12 +26,15 @@ class Connection(Protocol):
 
     def send(self, words: Words) -> Awaitable[Reply]:
         """Send a command; its reply may be a `ReplyError`."""
+        ...
 
     async def send_again(self, words: Words, error: StoreUnavailable, *, repeatable: bool) -> Reply:
         """After *error*, send a command once more if that is safe and worth it; else raise *error*."""
+        ...
 
     def refused(self, error: ReplyError) -> StateError:
         """The error to raise for an error reply."""
+        ...
 
 
 class RedisStore:
@@ -71,7 +74,7 @@ class RedisStore:
                 self.clock.see(newer.stamp)
                 command = command.restamped(self.clock.stamp())
                 reply = await self._call(command.encode(), command)
-        raise CommandRejected("another writer's clock is far ahead; check the clocks of all hosts", code="OUTDATED")
+        raise overtaken()
 
     async def _settle(self, command: Command[Any], reply: Reply) -> Reply:
         """A reply that is no error: with a script made known first, if that is what was missing."""

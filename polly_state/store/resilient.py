@@ -14,6 +14,7 @@ from polly_state.errors import (
     CircuitOpen,
     CommandRejected,
     ConfigurationError,
+    LocalStoreFull,
     StateUnavailable,
     StoreUnavailable,
 )
@@ -44,21 +45,24 @@ class Circuit(Protocol):
     @property
     def closed(self) -> bool:
         """Whether commands are let through."""
+        ...
 
 
 class Circuits(Protocol):
-    """What decides about the mode, as `ConnectionManager` does."""
+    """What decides about the mode."""
 
     fault: ConfigurationError | None
-    on_change: Callable[[], None]
+    on_change: list[Callable[[], None]]
 
     @property
     def link(self) -> Circuit:
         """Whether Redis answers."""
+        ...
 
     @property
     def write(self) -> Circuit:
         """Whether Redis takes writes."""
+        ...
 
 
 class ResilientStore:
@@ -88,7 +92,7 @@ class ResilientStore:
         self._monotonic = clock
         self._since = clock()
         self._replaying: asyncio.Task[None] | None = None
-        circuits.on_change = self._judge
+        circuits.on_change.append(self._judge)
 
     @property
     def pending(self) -> int:
@@ -106,7 +110,11 @@ class ResilientStore:
         if self.mode is not CONNECTED and command.key in self._journal:
             # Written here while the reply was on its way: the reply is older than that.
             return self._locally(command, require, None) if command.effect is Effect.READ else answer
-        command.learn(self._mirror, answer.value)
+        try:
+            command.learn(self._mirror, answer.value)
+        except (LocalStoreFull, CommandRejected):
+            # Redis has done its part; what does not fit in here is not known here.
+            self._mirror.forget(command.key)
         return answer
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
@@ -189,7 +197,7 @@ class ResilientStore:
 
     async def _replay_all(self) -> None:
         # Many processes see the same recovery: they do not all begin at once.
-        await asyncio.sleep(random.uniform(0, REPLAY_JITTER))  # noqa: S311
+        await asyncio.sleep(random.uniform(0, REPLAY_JITTER))
         await until_done(self._replay_batches, expected=(StoreUnavailable,), delay=lambda _: REPLAY_PAUSE)
 
     async def _replay_batches(self) -> None:

@@ -1,6 +1,6 @@
 """Typed handles that services are made of."""
 
-from polly_state.structures.base import Binding, Read, Structure, Ttl, seconds
+from polly_state.structures.base import MAX_FIELD_NAME, Binding, Read, Structure, Ttl, seconds
 from polly_state.structures.codec import Codec
 from polly_state.structures.counters import Counters
 from polly_state.structures.fields import Fields
@@ -8,6 +8,7 @@ from polly_state.structures.keys import Family, Id
 from polly_state.structures.values import Values
 
 __all__ = [
+    "MAX_FIELD_NAME",
     "Binding",
     "Codec",
     "Counters",

@@ -9,9 +9,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from polly_state.commands import Command
 from polly_state.errors import StateUnavailable
 from polly_state.store import Ack, Origin, Store
-from polly_state.structures.keys import Family, Id
+from polly_state.structures.keys import Family
 
-__all__ = ["Binding", "Read", "Structure", "Ttl", "seconds"]
+__all__ = ["MAX_FIELD_NAME", "Binding", "Read", "Structure", "Ttl", "field_name", "seconds"]
 
 T = TypeVar("T")
 
@@ -19,6 +19,7 @@ Ttl: TypeAlias = float | timedelta
 """Seconds, or a timedelta."""
 
 MIN_TTL: Final = 0.001
+MAX_FIELD_NAME: Final = 512
 MAX_TTL: Final = 10 * 365 * 86_400.0
 
 
@@ -86,18 +87,10 @@ def field_name(name: str) -> str:
     """A field's name as it is. Raises `TypeError` or `ValueError` for one that cannot be used."""
     if not isinstance(name, str):
         raise TypeError(f"a field's name is a str, not {type(name).__name__}")
-    if not 0 < len(name) <= 512:
-        raise ValueError("a field's name must have 1 to 512 characters")
-    if not name.isascii():
-        _check_encodable(name)
-    return name
-
-
-def _check_encodable(name: str) -> None:
+    if not 0 < len(name) <= MAX_FIELD_NAME:
+        raise ValueError(f"a field's name must have 1 to {MAX_FIELD_NAME} characters")
     try:
         name.encode()
     except UnicodeEncodeError as error:
         raise ValueError("a field's name must be encodable as UTF-8") from error
-
-
-Key: TypeAlias = Id
+    return name

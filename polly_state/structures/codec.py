@@ -1,8 +1,8 @@
 """The codec: values as bytes that redis-cli can show, back as equal values of the same type.
 
-JSON below 1 KiB, above that a zstd frame where it is smaller; bytes as they are. A zstd frame starts with bytes that no
-JSON text can start with, so no mark is needed. Before a frame is unpacked, its declared size and window are checked: the
-size limit of zstandard itself does not hold when the frame declares a size.
+JSON below 1 KiB, above that a zstd frame where it is smaller; bytes as they are. A zstd frame starts with bytes that
+no JSON text can start with, so no mark is needed. Before a frame is unpacked, its declared size and window are checked:
+the size limit of zstandard itself does not hold when the frame declares a size.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class Codec(Generic[T]):
             return self._from_json(loads(content))  # type: ignore[no-any-return]
         except Mismatch as error:
             raise CorruptValue(f"what is stored is no {self._name}: {error}; did its type change?") from error
-        except (orjson.JSONDecodeError, RecursionError) as error:
+        except (orjson.JSONDecodeError, RecursionError):
             # The cause would quote the document.
             raise CorruptValue("what is stored is not JSON; something else writes here") from None
 
     def _dump(self, value: T) -> bytes:
         if self._raw:
-            if type(value) is not bytes:
+            if not isinstance(value, bytes):
                 raise UnsupportedValue(f"expected bytes, found {type(value).__name__}")
             return value
         try:

@@ -35,7 +35,7 @@ class Counters(Structure):
         super().__init__(binding)
         self._ledger: OrderedDict[str, Totals] = OrderedDict()
 
-    async def add(self, id: Id, by: int = 1, *, require: Ack = ANY) -> int:  # noqa: A002
+    async def add(self, id: Id, by: int = 1, *, require: Ack = ANY) -> int:
         """Add *by*, which may be negative; the new value. Raises `ValueError` beyond 2**53."""
         if isinstance(by, bool) or not isinstance(by, int):
             raise TypeError(f"a counter counts in whole numbers, not {type(by).__name__}")
@@ -59,11 +59,11 @@ class Counters(Structure):
             raise
         return answer.value
 
-    async def value(self, id: Id) -> int:  # noqa: A002
+    async def value(self, id: Id) -> int:
         """The counter; 0 only if there is none."""
         return (await self._store.execute(Count(self._key(id)))).value
 
-    async def read(self, id: Id, default: int = 0) -> Read[int]:  # noqa: A002
+    async def read(self, id: Id, default: int = 0) -> Read[int]:
         """The counter with its origin and age; *default* if none is known."""
         return await self._read(Count(self._key(id)), default)
 

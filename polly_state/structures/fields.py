@@ -28,46 +28,45 @@ class Fields(Structure, Generic[T]):
         super().__init__(binding)
         self._codec = Codec(declared, max_bytes=binding.max_value_bytes)
 
-    async def get(self, id: Id, field: str) -> T | None:  # noqa: A002
+    async def get(self, id: Id, field: str) -> T | None:
         """One field; None only if there is none."""
         content = (await self._store.execute(GetField(self._key(id), field_name(field))))[0]
         return None if content is None else self._codec.decode(content)
 
-    async def read(self, id: Id, field: str, default: T | None = None) -> Read[T | None]:  # noqa: A002
+    async def read(self, id: Id, field: str, default: T | None = None) -> Read[T | None]:
         """One field with its origin and age; *default* if there is none, or none is known."""
         found = await self._read(GetField(self._key(id), field_name(field)), None)
         value = default if found.value is None else self._codec.decode(found.value)
         return Read(value, found.origin, found.age)
 
-    async def all(self, id: Id) -> dict[str, T]:  # noqa: A002
+    async def all(self, id: Id) -> dict[str, T]:
         """Every field; empty only if there is none."""
         contents = (await self._store.execute(GetFields(self._key(id)))).value
         return {field: self._codec.decode(content) for field, content in contents.items()}
 
-    async def set(self, id: Id, field: str, value: T, *, require: Ack = ANY) -> Ack:  # noqa: A002
+    async def set(self, id: Id, field: str, value: T, *, require: Ack = ANY) -> Ack:
         """Set one field."""
         return await self.patch(id, {field: value}, require=require)
 
-    async def patch(self, id: Id, values: Mapping[str, T], *, require: Ack = ANY) -> Ack:  # noqa: A002
+    async def patch(self, id: Id, values: Mapping[str, T], *, require: Ack = ANY) -> Ack:
         """Set several fields at once, and no other. Raises `ValueError` if there is none to set."""
         if not values:
             raise ValueError("there is nothing to set")
         changes = {field_name(field): self._codec.encode(value) for field, value in values.items()}
         return await self._ack(PatchFields(self._key(id), self._stamp(), changes, self._ttl), require)
 
-    async def delete(self, id: Id, *fields: str, require: Ack = ANY) -> Ack:  # noqa: A002
+    async def delete(self, id: Id, *fields: str, require: Ack = ANY) -> Ack:
         """Drop fields by name. Raises `ValueError` if none is named; `clear` drops all."""
         if not fields:
             raise ValueError("name the fields to drop, or use clear()")
         changes = {field_name(field): None for field in fields}
         return await self._ack(PatchFields(self._key(id), self._stamp(), changes, self._ttl), require)
 
-    async def clear(self, id: Id, *, require: Ack = ANY) -> Ack:  # noqa: A002
+    async def clear(self, id: Id, *, require: Ack = ANY) -> Ack:
         """Drop every field."""
         return await self._ack(ClearFields(self._key(id), self._stamp()), require)
 
-    async def toggle(self: Fields[bool], id: Id, field: str, *, require: Ack = ANY) -> bool:  # noqa: A002
+    async def toggle(self: Fields[bool], id: Id, field: str, *, require: Ack = ANY) -> bool:
         """Turn a switch, which counts as off while it is missing; the new state, exact among all processes."""
-        on, off = self._codec.encode(True), self._codec.encode(False)
-        command = ToggleField(self._key(id), self._stamp(), field_name(field), on, off, self._ttl)
+        command = ToggleField(self._key(id), self._stamp(), field_name(field), b"true", b"false", self._ttl)
         return (await self._store.execute(command, require)).value

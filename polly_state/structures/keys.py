@@ -27,14 +27,14 @@ class Family:
         self.name = name
         self._prefix = f"{namespace}:{name}:{{"
 
-    def key(self, id: Id) -> str:  # noqa: A002
+    def key(self, id: Id) -> str:
         """The key of *id*; a very long one is replaced by its BLAKE2 digest.
 
         Raises:
             TypeError: It is not a str, an int, or a tuple of them.
             ValueError: It is empty, or longer than 4096 bytes.
         """
-        if id.__class__ is int or (id.__class__ is str and PLAIN(id)):  # type: ignore[arg-type]
+        if type(id) is int or (type(id) is str and PLAIN(id)):
             return f"{self._prefix}{id}}}"
         parts = id if isinstance(id, tuple) else (id,)
         if not parts:

@@ -22,20 +22,20 @@ ANY: Final = Ack.LOCAL_VOLATILE
 class Values(Structure, Generic[T]):
     """Durable values of one type, the newest write winning.
 
-    Every write tells where it was kept, and *require* refuses less: see `Ack`. Reads raise `StateUnavailable` when Redis
-    is away and this process does not know the value; `read` gives a default instead and says so.
+    Every write tells where it was kept, and *require* refuses less: see `Ack`. Reads raise `StateUnavailable` when
+    Redis is away and this process does not know the value; `read` gives a default instead and says so.
     """
 
     def __init__(self, binding: Binding, declared: type[T]) -> None:
         super().__init__(binding)
         self._codec = Codec(declared, max_bytes=binding.max_value_bytes)
 
-    async def get(self, id: Id) -> T | None:  # noqa: A002
+    async def get(self, id: Id) -> T | None:
         """The value; None only if there is none."""
         content = (await self._store.execute(Get(self._key(id))))[0]
         return None if content is None else self._codec.decode(content)
 
-    async def read(self, id: Id, default: T | None = None) -> Read[T | None]:  # noqa: A002
+    async def read(self, id: Id, default: T | None = None) -> Read[T | None]:
         """The value with its origin and age; *default* if there is none, or none is known."""
         found = await self._read(Get(self._key(id)), None)
         value = default if found.value is None else self._codec.decode(found.value)
@@ -44,56 +44,53 @@ class Values(Structure, Generic[T]):
     async def get_many(self, ids: Iterable[Id]) -> dict[Id, T]:
         """The values there are, in one round trip."""
         wanted = list(ids)
-        answers = await self._store.execute_many([Get(self._key(id)) for id in wanted])  # noqa: A001
-        return {
-            id: self._codec.decode(answer.value)
-            for id, answer in zip(wanted, answers, strict=True)  # noqa: A001
-            if answer.value is not None
-        }
+        answers = await self._store.execute_many([Get(self._key(each)) for each in wanted])
+        found = zip(wanted, answers, strict=True)
+        return {each: self._codec.decode(answer.value) for each, answer in found if answer.value is not None}
 
-    async def set(self, id: Id, value: T, *, ttl: Ttl | None = DECLARED, require: Ack = ANY) -> Ack:  # noqa: A002
+    async def set(self, id: Id, value: T, *, ttl: Ttl | None = DECLARED, require: Ack = ANY) -> Ack:
         """Put a value; a *ttl* of its own takes the place of the family's, and None keeps it for good."""
         return await self._ack(self._write(id, value, ttl), require)
 
-    async def create(self, id: Id, value: T, *, ttl: Ttl | None = DECLARED, require: Ack = ANY) -> bool:  # noqa: A002
+    async def create(self, id: Id, value: T, *, ttl: Ttl | None = DECLARED, require: Ack = ANY) -> bool:
         """Put a value where there is none; False if there is one, which stays."""
         command = self._write(id, value, ttl, condition=Condition.IF_ABSENT)
         return (await self._store.execute(command, require)).value
 
-    async def update(self, id: Id, value: T, *, require: Ack = ANY) -> bool:  # noqa: A002
+    async def update(self, id: Id, value: T, *, require: Ack = ANY) -> bool:
         """Replace the value if there is one, in the time that it has left; False if there is none."""
         command = self._write(id, value, None, condition=Condition.IF_PRESENT, keep_ttl=True)
         return (await self._store.execute(command, require)).value
 
-    async def swap(self, id: Id, expected: T, value: T, *, require: Ack = ANY) -> bool:  # noqa: A002
+    async def swap(self, id: Id, expected: T, value: T, *, require: Ack = ANY) -> bool:
         """Replace *expected* by *value*, in the time that it has left; False if something else is there."""
         command = self._write(id, value, None, keep_ttl=True, expected=self._codec.encode(expected))
         return (await self._store.execute(command, require)).value
 
-    async def delete(self, id: Id, *, require: Ack = ANY) -> Ack:  # noqa: A002
+    async def delete(self, id: Id, *, require: Ack = ANY) -> Ack:
         """Let there be no value."""
         return await self._ack(SetRegister(self._key(id), self._stamp(), None), require)
 
-    async def touch(self, id: Id) -> bool:  # noqa: A002
+    async def touch(self, id: Id) -> bool:
         """Start the family's ttl anew; False if there is no value. Raises `ValueError` in a family without a ttl."""
         if self._ttl is None:
             raise ValueError("values of this family do not expire; use expire() with a ttl")
         return await self.expire(id, self._ttl)
 
-    async def expire(self, id: Id, ttl: Ttl) -> bool:  # noqa: A002
+    async def expire(self, id: Id, ttl: Ttl) -> bool:
         """Let the value live *ttl* seconds from now; False if there is none."""
         lifetime = seconds(ttl)
         if lifetime is None:
             raise TypeError("a ttl is needed")
         return (await self._store.execute(Touch(self._key(id), lifetime))).value
 
-    async def time_to_live(self, id: Id) -> float | None:  # noqa: A002
+    async def time_to_live(self, id: Id) -> float | None:
         """Seconds until the value expires; None if it does not, or there is none."""
         return (await self._store.execute(TimeToLive(self._key(id)))).value
 
     def _write(
         self,
-        id: Id,  # noqa: A002
+        id: Id,
         value: T,
         ttl: Ttl | None,
         *,

@@ -15,6 +15,8 @@ if redis.call('HLEN', KEYS[2]) > ORIGINS then
         if tonumber(string.match(totals[at + 1], '%d+$')) < now - TOMBSTONE then redis.call('HDEL', KEYS[2], totals[at]) end
     end
 end
+local value = redis.call('GET', KEYS[1]) or '0'
+if not string.match(value, '^-?%d+$') then return redis.error_reply('ERR value is not an integer or out of range') end
 if ARGV[4] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
 keep_companion(KEYS[1], KEYS[2])
-return redis.call('GET', KEYS[1]) or '0'
+return value

@@ -1,5 +1,6 @@
 -- KEYS: hash, companion. ARGV: stamp
 local stamp = ARGV[1]
+redis.call('HLEN', KEYS[1])
 local held = redis.call('HGET', KEYS[2], '~all') or ''
 if held > stamp then return outdated(held) end
 local stamps = redis.call('HGETALL', KEYS[2])

@@ -1,4 +1,6 @@
 -- KEYS: string, companion. ARGV: stamp, 'set' or 'del', ttl in ms or '' or 'keep', condition, content, expected content
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'string' and kind ~= 'none' then return redis.error_reply('WRONGTYPE the key holds a ' .. kind) end
 local held = redis.call('HGET', KEYS[2], '~value') or ''
 local stamp, condition = ARGV[1], ARGV[4]
 if held == stamp then return 1 end

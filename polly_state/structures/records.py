@@ -1,0 +1,93 @@
+"""Shapes of records: dataclasses, named tuples and typed dicts, as JSON objects."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable
+from operator import attrgetter, itemgetter
+from typing import Any
+
+from polly_state.structures.scalars import Mismatch, Shape, exactly
+
+__all__ = ["ShapeOf", "dataclass_shape", "named_tuple_shape", "typed_dict_shape"]
+
+ShapeOf = Callable[[Any], Shape]
+
+
+def dataclass_shape(declared: type, shape_of: ShapeOf) -> Shape:
+    """Fields by name; one that is missing takes its default."""
+    hints = typing.get_type_hints(declared, include_extras=True)
+    fields = [field for field in dataclasses.fields(declared) if field.init]
+    shapes = {field.name: shape_of(hints[field.name]) for field in fields}
+    names = tuple(shapes)
+    kinds = tuple(shape.kind for shape in shapes.values())
+    positional = not any(field.kw_only for field in fields)
+    from_object, from_dict = _getter(attrgetter, names), _getter(itemgetter, names)
+
+    def to_json(value: Any) -> dict[str, Any]:
+        contents = from_object(exactly(declared, value))
+        if tuple(map(type, contents)) == kinds:
+            return dict(zip(names, contents, strict=True))
+        return {name: shapes[name].to_json(content) for name, content in zip(names, contents, strict=True)}
+
+    def from_json(value: Any) -> Any:
+        try:
+            contents = from_dict(value)
+        except (KeyError, TypeError):
+            return _build(declared, _items(value, shapes))
+        if positional and tuple(map(type, contents)) == kinds:
+            return declared(*contents)
+        return _build(declared, _items(value, shapes))
+
+    return Shape(None, to_json, from_json)
+
+
+def _getter(getter: Any, names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return getter(*names)  # type: ignore[no-any-return]
+    single = [getter(name) for name in names]
+    return lambda value: tuple(get(value) for get in single)
+
+
+def named_tuple_shape(declared: Any, shape_of: ShapeOf) -> Shape:
+    """Fields by name; one that is missing takes its default."""
+    hints = typing.get_type_hints(declared, include_extras=True)
+    shapes = {name: shape_of(hints.get(name, Any)) for name in declared._fields}
+
+    def to_json(value: Any) -> dict[str, Any]:
+        return {name: shapes[name].to_json(item) for name, item in exactly(declared, value)._asdict().items()}
+
+    return Shape(None, to_json, lambda value: _build(declared, _items(value, shapes)))
+
+
+def typed_dict_shape(declared: Any, shape_of: ShapeOf) -> Shape:
+    """The declared keys, and no other."""
+    hints = typing.get_type_hints(declared)
+    shapes = {name: shape_of(hint) for name, hint in hints.items()}
+
+    def to_json(value: Any) -> dict[str, Any]:
+        items = exactly(dict, value)
+        if not declared.__required_keys__ <= items.keys() <= shapes.keys():
+            raise Mismatch(f"the keys of {declared.__name__}", value)
+        return {name: shapes[name].to_json(item) for name, item in items.items()}
+
+    def from_json(value: Any) -> dict[str, Any]:
+        items = _items(value, shapes)
+        if not declared.__required_keys__ <= items.keys():
+            raise Mismatch(f"the keys of {declared.__name__}", value)
+        return items
+
+    return Shape(None, to_json, from_json)
+
+
+def _items(value: Any, shapes: dict[str, Shape]) -> dict[str, Any]:
+    # Names that are not known here come from a newer version of the program.
+    return {name: shapes[name].from_json(item) for name, item in exactly(dict, value).items() if name in shapes}
+
+
+def _build(declared: type, items: dict[str, Any]) -> Any:
+    try:
+        return declared(**items)
+    except TypeError as error:
+        raise Mismatch(f"the fields of {declared.__name__}", items) from error
