@@ -279,6 +279,8 @@ class Keyspace:
     def _make_room(self, key: str, growth: int, *, new: bool) -> bool:
         if self._fits(growth, new=new):
             return True
+        if growth > self._max_bytes:
+            return False
         self._drop_lapsed()
         while not self._fits(growth, new=new) and self._recent:
             oldest = next(iter(self._recent))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio.to_thread
 
+from polly_state.commands import load_scripts
 from polly_state.errors import StoreUnavailable
 from polly_state.events import Mode, Observer, log_event, notify_all
 from polly_state.keyspace import Keyspace
@@ -216,7 +218,5 @@ class PollyState:
 
 
 def _prepare() -> None:
-    import polly_state.store.resilient  # noqa: F401
-    from polly_state.commands import load_scripts
-
+    import_module("polly_state.store.resilient")
     load_scripts()

@@ -110,6 +110,10 @@ class Command(Generic[T]):
         """
         return ()
 
+    def supersedes(self, other: Command[Any]) -> bool:
+        """Whether this makes *other*, on the same slot and given earlier, moot."""
+        return True
+
     @property
     def slot(self) -> str:
         """The part of the key that the command writes; a later command on the same slot makes an earlier one moot."""
@@ -131,7 +135,8 @@ class Stamped(Command[T]):
 
 def load_scripts() -> None:
     """Read the files of all scripts now, for whoever must not read files later."""
-    for kind in (*Command.__subclasses__(), *Stamped.__subclasses__()):
+    kinds: list[type[Command[Any]]] = [*Command.__subclasses__(), *Stamped.__subclasses__()]
+    for kind in kinds:
         if kind.script is not None:
             _ = kind.script.digest
 

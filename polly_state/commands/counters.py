@@ -92,6 +92,9 @@ class Add(Command[int]):
     def settled(self, result: int, stamp: str) -> tuple[Command[Any], ...]:
         return (self,)
 
+    def supersedes(self, other: Command[Any]) -> bool:
+        return isinstance(other, Add) and self.total >= other.total
+
     @property
     def slot(self) -> str:
         return ("-" if self.by < 0 else "+") + self.origin

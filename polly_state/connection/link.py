@@ -8,6 +8,7 @@ The deadline is watched by one timer for the oldest batch, not by a timer for ea
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
@@ -23,13 +24,21 @@ from polly_state.wire import Reply
 __all__ = ["Link", "LinkListener", "LinkLost", "ReplyError"]
 
 
+#: A script may put a line with its name before the error of a command, and some servers a second ERR.
+CODE: Final = re.compile(
+    r"(?:ERR Error (?:running|compiling) script.*?: (?:@?user_script:\d+: )?(?=-?[A-Z]{3,} ))?"
+    r"(?:ERR (?=(?:NOSCRIPT|OUTDATED|WRONGTYPE) ))?-?([A-Z]+)"
+).match
+
+
 class ReplyError(Exception):
     """An error that Redis answered with; it is handed out as a reply, not raised."""
 
     @property
     def code(self) -> str:
-        """The first word, such as WRONGTYPE."""
-        return str(self).partition(" ")[0]
+        """The word that tells what is wrong, such as WRONGTYPE, also where a script wraps it."""
+        found = CODE(str(self))
+        return "ERR" if found is None else found[1]
 
 
 class LinkLost(StoreUnavailable):

@@ -62,7 +62,8 @@ class ConnectionManager:
         self._recovery = Recovery(self.circuits, Canary(dialer, settings), settings.breaker, self._reconnect)
         self._current: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._dedicated = asyncio.Semaphore(settings.bounds.dedicated_connections)
+        self._semaphore = asyncio.Semaphore(settings.bounds.dedicated_connections)
+        self._dedicated: set[Link] = set()
         self._idle: list[Link] = []
         self._budget = RETRY_BUDGET
         self._made = self._commands = self._overdue = self._retries = 0
@@ -104,10 +105,10 @@ class ConnectionManager:
             error: What its first attempt came to.
             repeatable: It may be sent again when nobody knows whether it has run.
         """
-        hopeless = isinstance(error, (Overloaded, DeadlineExceeded)) or (error.maybe_applied and not repeatable)
-        if hopeless or not self.circuits.link.closed or self._closed or self._budget < 1:
+        hopeless = isinstance(error, (Overloaded, DeadlineExceeded)) or not self.circuits.link.closed or self._closed
+        # What was not sent is a first attempt still; what may have run must bear it, and there must be reason to hope.
+        if hopeless or (error.maybe_applied and (not repeatable or self._budget < 1)):
             raise error
-        self._budget -= 1
         self._retries += 1
         loop = asyncio.get_running_loop()
         deadline = error.deadline if isinstance(error, LinkLost) else loop.time() + self._deadline
@@ -148,18 +149,17 @@ class ConnectionManager:
         """
         if not self.circuits.link.closed:
             raise self.circuits.refusal()
-        async with self._dedicated:
-            self._idle = [link for link in self._idle if link.alive]
-            link = self._idle.pop() if deadline is not None and self._idle else await self._make_link(deadline)
+        async with self._semaphore:
+            link = await self._dedicated_link(deadline)
             try:
                 yield link
-            except BaseException:
-                link.close("given up")
-                raise
-            if link.alive and deadline is not None and not link.in_flight and self.circuits.link.closed:
-                self._idle.append(link)
-            else:
-                link.close("done")
+            finally:
+                # One that was left in the middle of something is of no more use to anybody.
+                if deadline is None or link.in_flight or not link.alive:
+                    self._dedicated.discard(link)
+                    link.close("done")
+                else:
+                    self._idle.append(link)
 
     def isolate(self, reason: str, seconds: float) -> None:
         """Keep away from Redis for so many seconds, as if it were down."""
@@ -212,15 +212,18 @@ class ConnectionManager:
         self._observe(ConnectionLost(self._address, reason, unsent, unknown))
         if self._closed or link is not self._current:
             return
+        self._budget = max(0.0, self._budget - 1)
         self.circuits.failed(link.generation, reason)
         if self.circuits.link.closed:
             _ = self._begin_connecting()
 
     async def _send_apart(self, packed: bytes) -> Reply:
+        generation = self.circuits.link.generation
         try:
             async with asyncio.timeout(self._deadline), self.dedicated(self._deadline) as link:
                 return await link.submit(packed)
         except TimeoutError as timeout:
+            self.circuits.failed(generation, f"no answer to a large command within {self._deadline:g} s")
             raise DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True) from timeout
 
     async def _connected(self) -> None:
@@ -249,7 +252,12 @@ class ConnectionManager:
         except BaseException:
             link.close("given up")
             raise
-        self._drop_links("replaced")
+        if self.circuits.link.state not in (CircuitState.CLOSED, CircuitState.PROBING):
+            link.close("not wanted")
+            raise self.circuits.refusal()
+        if self._current is not None:
+            self._commands += self._current.commands
+            self._current.close("replaced")
         self._current = link
         self.circuits.fault = None
         probed = self.circuits.link.happen(Happening.PROBE_SUCCEEDED, "Redis answers")
@@ -267,6 +275,18 @@ class ConnectionManager:
         self._observe(ConnectionOpened(self._address, time.perf_counter() - began))
         return link
 
+    async def _dedicated_link(self, deadline: float | None) -> Link:
+        self._idle = [link for link in self._idle if link.alive]
+        if deadline is not None and self._idle:
+            return self._idle.pop()
+        try:
+            link = await self._make_link(deadline)
+        except StoreUnavailable as error:
+            self.circuits.trip(str(error))
+            raise
+        self._dedicated.add(link)
+        return link
+
     async def _sample_time(self, link: Link) -> None:
         began = time.perf_counter()
         reply = await link.submit(pack(("TIME",)))
@@ -278,8 +298,8 @@ class ConnectionManager:
             self._drop_links(self.circuits.link.reason)
 
     def _drop_links(self, reason: str) -> None:
-        links = self._idle if self._current is None else [self._current, *self._idle]
-        self._current, self._idle = None, []
+        links = (*self._dedicated, *([] if self._current is None else [self._current]))
+        self._current, self._idle, self._dedicated = None, [], set()
         for link in links:
             self._commands += link.commands
             if link.alive:

@@ -36,18 +36,16 @@ ADVICE: Final = {
 }
 #: Redis quotes what it was sent; anything from the first quotation mark on may be a value.
 QUOTED: Final = re.compile(r"['\"`].*", re.DOTALL)
-#: Errors of commands inside a script come wrapped in a line that names the script.
-WRAPPED: Final = re.compile(r"^ERR Error (?:running|compiling) script.*?: (?:@?user_script:\d+: )?(?=[A-Z]+ )")
 
 
 def concern_of(error: ReplyError) -> Concern:
     """Whom *error* concerns: the command, unless its code is known to tell otherwise."""
-    return CONCERNS.get(code_of(error), Concern.COMMAND)
+    return CONCERNS.get(error.code, Concern.COMMAND)
 
 
 def translated(error: ReplyError) -> StateError:
     """The error to raise; it repeats nothing of what was sent."""
-    code = code_of(error)
+    code = error.code
     concern = CONCERNS.get(code, Concern.COMMAND)
     if concern is Concern.ACCESS:
         return AuthenticationFailed("Redis refused the user name or password; check REDIS_PASSWORD")
@@ -55,7 +53,3 @@ def translated(error: ReplyError) -> StateError:
         return StoreUnavailable(f"Redis refuses {concern.value} operations for now ({code})")
     text = ADVICE.get(code) or QUOTED.sub("...", str(error))
     return CommandRejected(f"Redis rejected the command ({code}): {text}", code=code)
-
-
-def code_of(error: ReplyError) -> str:
-    return WRAPPED.sub("", str(error)).partition(" ")[0].lstrip("-")

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from polly_state.errors import StateUnavailable, StoreUnavailable
+from polly_state import StateUnavailable, StoreUnavailable
 
 if TYPE_CHECKING:
-    from polly_state.state import Statistics
+    from polly_state import Statistics
 
 __all__ = ["AWAY", "Durations", "Meter", "Origins", "origins_between"]
 
@@ -22,9 +22,9 @@ READS: Final = frozenset({"Count", "Get", "GetField", "GetFields", "TimeToLive"}
 
 
 class Durations(NamedTuple):
-    """How long calls took, in seconds."""
+    """How long so many calls took, in seconds."""
 
-    count: int
+    calls: int
     p50: float
     p99: float
     slowest: float

@@ -16,8 +16,8 @@ from polly_state.demo.tally import Switch, Tally
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from polly_state.services.preferences import Imported
-    from polly_state.state import PollyState
+    from polly_state import PollyState
+    from polly_state.services import Imported
 
 __all__ = ["MEMBERS", "GuildSettings", "Handles", "Traffic"]
 
@@ -120,13 +120,18 @@ class Traffic:
             self._tally.plays[guild] += 1
 
     async def _tune(self, guild: int, dice: random.Random, *, admin: bool) -> None:
-        # Only one member writes to each guild, so that the last acknowledged write is known.
-        try:
+        with suppress(*AWAY):
             found = await self._meter.time(self._handles.guilds.get(guild))
+            # Only one member writes to each guild, so that the last acknowledged write is known.
             if admin and found is not None:
                 tuned = replace(found, volume=dice.randrange(101), repeat=dice.choice(list(Repeat)))
-                await self._meter.time(self._handles.guilds.set(guild, tuned))
-                self._tally.settings[guild] = tuned
-                self._tally.unsure.discard(guild)
+                await self._write(guild, tuned)
+
+    async def _write(self, guild: int, settings: GuildSettings) -> None:
+        try:
+            await self._meter.time(self._handles.guilds.set(guild, settings))
         except AWAY:
             self._tally.unsure.add(guild)
+        else:
+            self._tally.settings[guild] = settings
+            self._tally.unsure.discard(guild)

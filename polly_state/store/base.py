@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from enum import Enum, IntEnum
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from polly_state.commands import Command
+from polly_state.commands import Command, Outdated, Stamped
 from polly_state.errors import CommandRejected
+from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
 
-__all__ = ["Ack", "Answer", "Origin", "Store", "overtaken"]
+__all__ = ["Ack", "Answer", "Origin", "Store", "apply_current", "overtaken"]
 
 T = TypeVar("T")
 
@@ -78,6 +79,20 @@ class Store(Protocol):
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
         """Carry out independent commands in one round trip; the answers come in their order."""
         ...
+
+
+def apply_current(command: Command[T], keyspace: Keyspace, clock: HybridClock) -> tuple[Command[T], T]:
+    """Apply a command of a caller who is still waiting, newer than whatever has overtaken it; what was applied."""
+    try:
+        return command, command.apply(keyspace)
+    except Outdated as newer:
+        clock.see(newer.stamp)
+    assert isinstance(command, Stamped)  # noqa: S101
+    command = command.restamped(clock.stamp())
+    try:
+        return command, command.apply(keyspace)
+    except Outdated:
+        raise overtaken() from None
 
 
 def overtaken() -> CommandRejected:

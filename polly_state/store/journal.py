@@ -31,9 +31,9 @@ class MemoryJournal:
     def __contains__(self, key: str) -> bool:
         return key in self.rows
 
-    def check_room(self, key: str) -> None:
-        """Raises `LocalStoreFull` if a write to *key* cannot be taken."""
-        if self._count >= self._max_entries and key not in self.rows:
+    def check_room(self, command: Command[Any]) -> None:
+        """Raises `LocalStoreFull` if there is no room for *command*; what takes the place of another always has."""
+        if self._count >= self._max_entries and command.slot not in self.rows.get(command.key, {}):
             raise LocalStoreFull(
                 f"{self._count} writes wait for Redis already; it must return, or journal_entries be raised"
             )
@@ -42,8 +42,13 @@ class MemoryJournal:
         """Keep absolute commands until they are settled."""
         for command in commands:
             slots = self.rows.setdefault(command.key, {})
-            if slots.pop(command.slot, None) is None:
+            held = slots.get(command.slot)
+            if held is None:
                 self._count += 1
+            elif not command.supersedes(held):
+                continue
+            else:
+                del slots[command.slot]
             slots[command.slot] = command
 
     def pending(self, key: str) -> list[Command[Any]]:

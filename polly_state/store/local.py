@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from polly_state.commands import Command, Outdated, Stamped
+from polly_state.commands import Command
 from polly_state.errors import StoreUnavailable
 from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
-from polly_state.store.base import Ack, Answer, Origin, overtaken
+from polly_state.store.base import Ack, Answer, Origin, apply_current
 
 __all__ = ["LocalStore"]
 
@@ -27,16 +27,7 @@ class LocalStore:
         """See `Store`."""
         if require > Ack.LOCAL_VOLATILE:
             raise StoreUnavailable(f"{require.name} cannot be given: no Redis is configured; set REDIS_URL")
-        try:
-            value = command.apply(self.keyspace)
-        except Outdated as newer:
-            # Only a stamped command can be outdated. No await: the fresh stamp is the newest.
-            assert isinstance(command, Stamped)  # noqa: S101
-            self.clock.see(newer.stamp)
-            try:
-                value = command.restamped(self.clock.stamp()).apply(self.keyspace)
-            except Outdated:
-                raise overtaken() from None
+        _, value = apply_current(command, self.keyspace, self.clock)
         return Answer(value, Origin.LOCAL, Ack.LOCAL_VOLATILE)
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:

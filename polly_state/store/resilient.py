@@ -15,13 +15,14 @@ from polly_state.errors import (
     CommandRejected,
     ConfigurationError,
     LocalStoreFull,
+    Overloaded,
     StateUnavailable,
     StoreUnavailable,
 )
 from polly_state.events import Mode, ModeChanged, Observer, OperationDead, Replayed
 from polly_state.keyspace import Keyspace
 from polly_state.retry import until_done
-from polly_state.store.base import Ack, Answer, Origin
+from polly_state.store.base import Ack, Answer, Origin, apply_current
 from polly_state.store.journal import MemoryJournal
 from polly_state.store.redis import RedisStore
 
@@ -105,6 +106,9 @@ class ResilientStore:
             return self._locally(command, require, None)
         try:
             answer = await self._redis.execute(command, require)
+        except Overloaded:
+            # Not an outage: too much is asked for here, and more in the journal would make it worse.
+            raise
         except StoreUnavailable as error:
             return self._locally(command, require, error)
         if self.mode is not CONNECTED and command.key in self._journal:
@@ -152,8 +156,8 @@ class ResilientStore:
         pending = command.key in self._journal
         if command.effect is Effect.READ:
             return self._recall(command, pending=pending)
-        self._journal.check_room(command.key)
-        value = command.apply(self._mirror)
+        self._journal.check_room(command)
+        command, value = apply_current(command, self._mirror, self.clock)
         self._journal.record(command.settled(value, self.clock.stamp()))
         if command.key in self._journal:
             self._mirror.pin(command.key)
