@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from polly_state.errors import ConfigurationError
 
@@ -87,6 +86,8 @@ class Address:
         Raises:
             ConfigurationError: It cannot be understood. The message never repeats the URL.
         """
+        from urllib.parse import unquote, urlsplit
+
         # The causes below quote pieces of the URL, a password among them: hence ``from None``.
         try:
             parts = urlsplit(url)
@@ -126,6 +127,8 @@ class Address:
 
 
 def _parameters(query: str, name: str) -> dict[str, str]:
+    from urllib.parse import parse_qsl
+
     parameters = dict(parse_qsl(query, keep_blank_values=True))
     if not parameters.keys() <= PARAMETERS:
         raise ConfigurationError(

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -62,12 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), FAILED)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; Python would complain once more at its last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
 
 
 def demo(settings: Settings, arguments: argparse.Namespace) -> int:
     from polly_state.demo import SilentScreen, run, screen_for
     from polly_state.testing import ServerFailed, available
 
+    # Whoever ends it, it cleans up behind itself.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     play = run(
         settings,
         binaries=available(),
@@ -162,7 +169,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     # A default of its own would undo a --json before the command.
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
@@ -184,15 +190,6 @@ def _parser() -> argparse.ArgumentParser:
         "file", metavar="FILE", help='JSON of the form {"<user id>:<bot>": true}'
     )
     return parser
-
-
-class Version(argparse.Action):
-    """Prints the version, which is looked up only then."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
-
-        parser.exit(message=f"polly-state {version('polly-state')}\n")
 
 
 def _seconds(text: str) -> float:

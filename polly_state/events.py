@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 __all__ = [
     "CircuitChanged",
@@ -40,8 +39,7 @@ class Mode(Enum):
     """Redis refuses the password, the user or the certificate: every call raises."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionOpened:
+class ConnectionOpened(NamedTuple):
     """A connection to Redis was made."""
 
     address: str
@@ -49,8 +47,7 @@ class ConnectionOpened:
     """How long it took."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLost:
+class ConnectionLost(NamedTuple):
     """The shared connection ended; *unsent* commands never left, *unknown* ones may have run."""
 
     address: str
@@ -59,8 +56,7 @@ class ConnectionLost:
     unknown: int
 
 
-@dataclass(frozen=True, slots=True)
-class CircuitChanged:
+class CircuitChanged(NamedTuple):
     """A circuit of the breaker, ``link`` or ``write``, went from one state to another."""
 
     circuit: str
@@ -68,8 +64,7 @@ class CircuitChanged:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModeChanged:
+class ModeChanged(NamedTuple):
     """The whole went from one mode to another, after *seconds* in the previous one."""
 
     previous: Mode
@@ -78,8 +73,7 @@ class ModeChanged:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
+class Replayed(NamedTuple):
     """Writes that were kept during an outage reached Redis; *superseded* ones met a newer value there."""
 
     operations: int
@@ -87,8 +81,7 @@ class Replayed:
     pending: int
 
 
-@dataclass(frozen=True, slots=True)
-class OperationDead:
+class OperationDead(NamedTuple):
     """A kept write was refused by Redis for good and will not be tried again."""
 
     command: str

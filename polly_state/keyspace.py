@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from polly_state.errors import CommandRejected, LocalStoreFull
@@ -17,6 +18,7 @@ SWEEP_INTERVAL: Final = 1.0
 TOMBSTONE: Final = 86_400.0
 STAMP_SIZE: Final = 120
 SWEEP_STAMPS: Final = 128
+NO_STAMPS: Final[Mapping[str, str]] = MappingProxyType({})
 
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
@@ -27,7 +29,7 @@ Content = bytes | dict[str, bytes | None] | None
 class Entry:
     """What is known of one key."""
 
-    __slots__ = ("content", "expires_at", "learned_at", "size", "stamps", "whole")
+    __slots__ = ("content", "content_size", "expires_at", "learned_at", "size", "stamps", "whole")
 
     def __init__(self, content: Content, learned_at: float) -> None:
         self.content = content
@@ -35,7 +37,15 @@ class Entry:
         self.expires_at: float | None = None
         self.stamps: dict[str, str] = {}
         self.whole = True
+        self.content_size = 0
         self.size = 0
+
+    @property
+    def present(self) -> bool:
+        """Whether there is something at the key, and not only known absences."""
+        if self.whole or not isinstance(self.content, dict):
+            return self.content is not None
+        return any(content is not None for content in self.content.values())
 
 
 class Keyspace:
@@ -58,6 +68,7 @@ class Keyspace:
         self.now = clock
         self.mirror = mirror
         self.size = 0
+        self._pinned_size = 0
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._recent: OrderedDict[str, Entry] = OrderedDict()
@@ -111,15 +122,20 @@ class Keyspace:
             return True
         return entry.whole
 
-    def put(self, key: str, content: bytes, *, expires_at: float | None = None, durable: bool = False) -> Entry:
+    def put(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        expires_at: float | None = None,
+        durable: bool = False,
+        stamps: Mapping[str, str] = NO_STAMPS,
+    ) -> None:
         """Hold a string, whatever was there. Raises `LocalStoreFull` over the bounds."""
-        size = ENTRY_OVERHEAD + len(key) + len(content)
-        entry = self._claim(key, size, durable=durable)
+        entry = self._claim(key, len(content), stamps, durable=durable)
         entry.content = content
         entry.whole = True
         entry.expires_at = expires_at
-        entry.learned_at = self.now()
-        return entry
 
     def remember(self, key: str, content: bytes | None) -> None:
         """Take in what was read elsewhere: a string, or that there is none."""
@@ -139,7 +155,8 @@ class Keyspace:
         *,
         durable: bool = False,
         whole: bool = False,
-    ) -> Entry:
+        stamps: Mapping[str, str] = NO_STAMPS,
+    ) -> None:
         """Set fields, or drop those given as None, and keep the others.
 
         Args:
@@ -147,6 +164,7 @@ class Keyspace:
             changes: Fields and their new contents.
             durable: Never drop the entry to make room.
             whole: *changes* is all there is at the key.
+            stamps: Stamps to note with the write.
 
         Raises:
             LocalStoreFull: The bounds are reached.
@@ -157,9 +175,9 @@ class Keyspace:
         held = {} if whole or entry is None or entry.content is None else entry.content
         if not isinstance(held, dict):
             raise CommandRejected(WRONG_TYPE, code="WRONGTYPE")
-        size = ENTRY_OVERHEAD + len(key) if entry is None or not held else entry.size
+        size = entry.content_size if entry is not None and held else 0
         size += sum(_field_size(field, content) - _held_size(held, field) for field, content in changes.items())
-        entry = self._claim(key, size, durable=durable)
+        entry = self._claim(key, size, stamps, durable=durable)
         for field, content in changes.items():
             if content is not None or partial:
                 held[field] = content
@@ -167,57 +185,40 @@ class Keyspace:
                 held.pop(field, None)
         entry.content = held or None
         entry.whole = not partial
-        entry.learned_at = self.now()
         if not held:
             self._bury(key, entry)
-        return entry
 
-    def remove(self, key: str, *, stamp: str | None = None, slot: str = "") -> bool:
+    def remove(self, key: str, *, slot: str = "", stamp: str | None = None) -> bool:
         """Let go of what is at *key*; False if there was nothing.
 
-        With a *stamp* a tombstone stays for a day, so that a write with an older one comes too late.
+        With a *stamp* for a *slot* a tombstone stays for a day, so that a write with an older one comes too late.
         """
         entry = self.entry(key)
         existed = entry is not None and entry.content is not None
-        if stamp is not None:
-            entry = self._vacate(key)
-            entry.stamps = {slot: stamp}
-            self._bury(key, entry)
-        elif self.mirror or (entry is not None and entry.stamps):
-            self._bury(key, self._vacate(key))
+        stamps = NO_STAMPS if stamp is None else {slot: stamp}
+        if self.mirror or stamps or (entry is not None and entry.stamps):
+            self._bury(key, self._vacate(key, stamps))
         elif entry is not None:
             self.forget(key)
         return existed
 
-    def mark(self, key: str, slots: Iterable[str], stamp: str) -> None:
-        """Note the stamp of a write to parts of *key*."""
-        entry = self.entry(key)
-        if entry is None:
-            return
-        before = len(entry.stamps)
-        entry.stamps.update(dict.fromkeys(slots, stamp))
-        if len(entry.stamps) // SWEEP_STAMPS > before // SWEEP_STAMPS:
-            self._drop_old_stamps(entry, stamp)
-        growth = (len(entry.stamps) - before) * STAMP_SIZE
-        entry.size += growth
-        self.size += growth
-
     def expires_at(self, key: str) -> float | None:
         """When what is at *key* ends; None for never, or if there is nothing."""
         entry = self.entry(key)
-        return None if entry is None or entry.content is None else entry.expires_at
+        return entry.expires_at if entry is not None and entry.present else None
 
     def expire(self, key: str, expires_at: float | None) -> bool:
         """Set when *key* ends, None for never; False if there is nothing."""
         entry = self.entry(key)
-        if entry is None or entry.content is None:
+        if entry is None or not entry.present:
             return False
         entry.expires_at = expires_at
         return True
 
     def forget(self, key: str) -> None:
         """Hold nothing of *key*, not even that it is absent."""
-        entry = self._recent.pop(key, None) or self._pinned.pop(key, None)
+        self.unpin(key)
+        entry = self._recent.pop(key, None)
         if entry is not None:
             self.size -= entry.size
 
@@ -226,12 +227,14 @@ class Keyspace:
         entry = self._recent.pop(key, None)
         if entry is not None:
             self._pinned[key] = entry
+            self._pinned_size += entry.size
 
     def unpin(self, key: str) -> None:
         """Let the entry be dropped again when room is needed."""
         entry = self._pinned.pop(key, None)
         if entry is not None:
             self._recent[key] = entry
+            self._pinned_size -= entry.size
 
     def _bury(self, key: str, entry: Entry) -> None:
         # Only stamps are left, for as long as an older write may still arrive; they may be dropped sooner.
@@ -239,12 +242,11 @@ class Keyspace:
         if not self.mirror:
             self.unpin(key)
 
-    def _vacate(self, key: str) -> Entry:
-        entry = self._claim(key, ENTRY_OVERHEAD + len(key), durable=False)
+    def _vacate(self, key: str, stamps: Mapping[str, str] = NO_STAMPS) -> Entry:
+        entry = self._claim(key, 0, stamps, durable=False)
         entry.content = None
         entry.whole = True
         entry.expires_at = None
-        entry.learned_at = self.now()
         return entry
 
     def _lapse(self, key: str) -> Entry | None:
@@ -253,44 +255,49 @@ class Keyspace:
         self.forget(key)
         return None
 
-    def _drop_old_stamps(self, entry: Entry, stamp: str) -> None:
-        held = entry.content if isinstance(entry.content, dict) else {}
-        oldest = f"{int(stamp[:12], 16) - int(TOMBSTONE * 1000):012x}"
-        entry.stamps = {slot: each for slot, each in entry.stamps.items() if slot in held or each >= oldest}
-
-    def _claim(self, key: str, size: int, *, durable: bool) -> Entry:
+    def _claim(self, key: str, content_size: int, stamps: Mapping[str, str], *, durable: bool) -> Entry:
+        """The entry of *key*, with room for new content and with the stamps noted."""
         entry = self._recent.get(key) or self._pinned.get(key)
-        durable = durable and not self.mirror
+        held = NO_STAMPS if entry is None else entry.stamps
+        count = len(held) + sum(slot not in held for slot in stamps)
+        size = ENTRY_OVERHEAD + len(key) + content_size + count * STAMP_SIZE
         growth = size if entry is None else size - entry.size
-        if growth > 0 and not self._make_room(key, growth, new=entry is None):
-            raise LocalStoreFull("the local store is at its bounds; raise local_entries or local_bytes, or delete some")
+        if growth > 0:
+            self._make_room(key, growth, new=entry is None)
         if entry is None:
-            entry = Entry(None, self.now())
-            (self._pinned if durable else self._recent)[key] = entry
-        else:
-            if durable:
-                self.pin(key)
-            if entry.content is None:
-                entry.expires_at = None
-        entry.size = size
+            entry = self._recent[key] = Entry(None, self.now())
+        if not entry.present:
+            entry.expires_at = None
+        if key in self._pinned:
+            self._pinned_size += growth
         self.size += growth
+        entry.size, entry.content_size = size, content_size
+        entry.learned_at = self.now()
+        entry.stamps.update(stamps)
+        if stamps and count // SWEEP_STAMPS > len(held) // SWEEP_STAMPS:
+            self._drop_old_stamps(entry, max(stamps.values()))
+        if durable and not self.mirror:
+            self.pin(key)
         return entry
 
-    def _make_room(self, key: str, growth: int, *, new: bool) -> bool:
+    def _drop_old_stamps(self, entry: Entry, newest: str) -> None:
+        held = {f"f:{field}" for field in entry.content} if isinstance(entry.content, dict) else set[str]()
+        oldest = f"{int(newest[:12], 16) - int(TOMBSTONE * 1000):012x}"
+        entry.stamps = {slot: each for slot, each in entry.stamps.items() if slot in held or each >= oldest}
+
+    def _make_room(self, key: str, growth: int, *, new: bool) -> None:
         if self._fits(growth, new=new):
-            return True
-        if growth > self._max_bytes:
-            return False
+            return
         self._drop_lapsed()
-        while not self._fits(growth, new=new) and self._recent:
-            oldest = next(iter(self._recent))
-            if oldest == key:
-                if len(self._recent) == 1:
-                    break
-                self._recent.move_to_end(oldest)
-                continue
-            self.size -= self._recent.pop(oldest).size
-        return self._fits(growth, new=new)
+        own = self._recent.get(key)
+        kept_entries = len(self._pinned) + (new or own is not None)
+        kept_size = self._pinned_size + (0 if own is None else own.size)
+        if kept_entries > self._max_entries or kept_size + growth > self._max_bytes:
+            raise LocalStoreFull("the local store is at its bounds; raise local_entries or local_bytes, or delete some")
+        if own is not None:
+            self._recent.move_to_end(key)
+        while not self._fits(growth, new=new):
+            self.size -= self._recent.popitem(last=False)[1].size
 
     def _fits(self, growth: int, *, new: bool) -> bool:
         return len(self) + new <= self._max_entries and self.size + growth <= self._max_bytes

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 from polly_state.address import Address, Secret, Transport
 from polly_state.errors import ConfigurationError
 
 __all__ = ["Bounds", "BreakerSettings", "Deadlines", "Settings"]
 
-T = TypeVar("T")
-
 MIB: Final = 1024 * 1024
 MAX_DEADLINE: Final = 60
+NAMESPACE_RULE: Final = "use letters, digits, '_', '.' and '-' only"
 NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -81,7 +80,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not NAMESPACE.fullmatch(self.namespace):
-            raise ConfigurationError("namespace: use letters, digits, '_', '.' and '-' only")
+            raise ConfigurationError(f"namespace: {NAMESPACE_RULE}")
         if not 0 < self.bounds.value_bytes <= 8 * MIB:
             raise ConfigurationError("bounds.value_bytes: between 1 byte and 8 MiB")
         numbers = (self.deadlines.operation, self.deadlines.connect, self.deadlines.close)
@@ -113,7 +112,7 @@ class Settings:
         bounds, deadlines = Bounds(), Deadlines()
         return cls(
             address=_address(variables),
-            namespace=variables.text("POLLY_STATE_NAMESPACE") or "polly",
+            namespace=variables.name("POLLY_STATE_NAMESPACE", default="polly"),
             container_id=variables.text("CONTAINER_ID"),
             required=variables.flag("POLLY_STATE_REQUIRED", default=False),
             deadlines=Deadlines(
@@ -136,6 +135,12 @@ class Variables:
 
     def text(self, name: str) -> str | None:
         return self._environ.get(name, "").strip() or None
+
+    def name(self, name: str, *, default: str) -> str:
+        text = self.text(name) or default
+        if not NAMESPACE.fullmatch(text):
+            raise ConfigurationError(f"{name}: {NAMESPACE_RULE}")
+        return text
 
     def integer(self, name: str, *, default: int) -> int:
         text = self.text(name)

@@ -7,21 +7,28 @@ The algorithm is the hybrid logical clock of Kulkarni et al., "Logical Physical 
 
 from __future__ import annotations
 
-import secrets
+import os
+import re
 import time
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["MAX_LEAD", "HybridClock", "new_origin"]
+__all__ = ["MAX_LEAD", "HybridClock", "is_stamp", "new_origin"]
 
 MAX_LEAD: Final = 300.0
 COUNTER_BITS: Final = 16
 STEP: Final = 0.05
+STAMP: Final = re.compile(r"[0-9a-f]{24}").fullmatch
 
 
 def new_origin() -> str:
     """Eight random hex digits: one incarnation of one writer."""
-    return secrets.token_hex(4)
+    return os.urandom(4).hex()
+
+
+def is_stamp(text: str) -> bool:
+    """Whether *text* has the form of a stamp."""
+    return STAMP(text) is not None
 
 
 class HybridClock:

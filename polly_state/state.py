@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-import anyio.to_thread
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from polly_state.commands import load_scripts
 from polly_state.errors import StoreUnavailable
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from polly_state.connection import ConnectionManager, ConnectionStatistics  # noqa: TC004 - imports redis
+    from polly_state.connection import ConnectionManager, ConnectionStatistics
     from polly_state.events import Event
     from polly_state.store.resilient import ResilientStore
 
@@ -43,8 +41,7 @@ T = TypeVar("T")
 S = TypeVar("S", bound=Structure)
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """Whether the bot can work. Degraded is ready: calls are answered, from here."""
 
     ready: bool
@@ -54,8 +51,7 @@ class Health:
     """Writes that wait for Redis."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(NamedTuple):
     """A snapshot of everything that is counted."""
 
     mode: Mode
@@ -108,7 +104,7 @@ class PollyState:
             self._store.open(LocalStore(self._keyspace, self._clock))
             return
         # redis-py takes a tenth of a second to import, and scripts are files: not on the event loop.
-        await anyio.to_thread.run_sync(_prepare)
+        await asyncio.to_thread(_prepare)
         try:
             await self._start_connected()
         except BaseException:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from blockbuster import blockbuster_ctx
 
+from polly_state.commands import load_scripts
 from polly_state.testing import Server, available
+from tests.stores import (  # noqa: F401
+    fakeredis_server,
+    local,
+    redis_store,
+    redis_url,
+    store,
+    store_url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +25,9 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Let the disk be asked now, not on an event loop, where temporary files go."""
+    """Let the disk be asked now, not on an event loop, for temporary folders and scripts."""
     tempfile.gettempdir()
+    load_scripts()
 
 
 @pytest.fixture(autouse=True)

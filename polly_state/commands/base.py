@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from functools import cached_property
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from polly_state.wire import Reply, Words
 
@@ -16,9 +14,10 @@ if TYPE_CHECKING:
 
     from polly_state.keyspace import Keyspace
 
-__all__ = ["Command", "Effect", "Outdated", "Script", "Stamped", "companion", "load_scripts", "milliseconds"]
+__all__ = ["Command", "Effect", "Outdated", "Script", "Stamped", "command", "companion", "load_scripts", "milliseconds"]
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 
 class Outdated(Exception):
@@ -56,15 +55,28 @@ class Script:
 
     @cached_property
     def source(self) -> bytes:
+        from importlib.resources import files
+
         folder = files("polly_state.commands") / "lua"
         return b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("stamps", self.name))
 
     @cached_property
     def digest(self) -> str:
+        import hashlib
+
         return hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass_transform(frozen_default=True)
+def command(kind: type[C]) -> type[C]:
+    """Make a slotted dataclass of a kind of command; `Command` has what those have in common.
+
+    It is frozen to type checkers only: at run time that would double the cost of each command, and of importing them.
+    """
+    return dataclass(slots=True, eq=False, repr=False)(kind)
+
+
+@command
 class Command(Generic[T]):
     """One operation on one key, as data; keys beside it share its hash tag.
 
@@ -76,6 +88,18 @@ class Command(Generic[T]):
     script: ClassVar[Script | None] = None
 
     key: str
+
+    def __repr__(self) -> str:
+        # Keys and contents are the users' own: they are in no log and no message.
+        return f"<{type(self).__name__}>"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(
+            getattr(self, each.name) == getattr(other, each.name) for each in fields(self)
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.key))
 
     def encode(self) -> Words:
         """The words for Redis; for a script, its digest stands first."""
@@ -120,7 +144,7 @@ class Command(Generic[T]):
         return ""
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class Stamped(Command[T]):
     """A durable write that Redis carries out at most once, and never over a newer one."""
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from polly_state.commands.base import Command, Effect, Script, milliseconds
+from polly_state.commands.base import Command, Effect, Script, command, milliseconds
 from polly_state.errors import CommandRejected
 from polly_state.wire import Reply, Words
 
@@ -21,7 +20,7 @@ MAX_COUNT: Final = 2**53 - 1
 """Redis' Lua counts in doubles, so totals are exact up to here."""
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class Count(Command[int]):
     """The integer at *key*; 0 if there is none."""
 
@@ -40,10 +39,14 @@ class Count(Command[int]):
         return keyspace.knows(self.key)
 
     def learn(self, keyspace: Keyspace, result: int) -> None:
-        keyspace.remember(self.key, b"%d" % result)
+        # 0 may be a counter at 0, or none.
+        if result == 0:
+            keyspace.forget(self.key)
+        else:
+            keyspace.remember(self.key, b"%d" % result)
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class Add(Command[int]):
     """Bring what *origin* has added to the counter up to *total*; the new value.
 
@@ -70,9 +73,8 @@ class Add(Command[int]):
         entry = keyspace.entry(self.key)
         value = parse(keyspace.string(self.key))
         seen = None if entry is None else entry.stamps.get(self.slot)
-        # A mirror may have learned the value, with all but the newest part in it, without the origin's total.
-        unseen = abs(self.by) if keyspace.mirror else self.total
-        step = unseen if seen is None else max(0, self.total - int(seen))
+        # In process no addition is lost on the way: what an unknown origin added before is in the value.
+        step = abs(self.by) if seen is None else max(0, self.total - int(seen))
         if step == 0:
             return value
         value += -step if self.by < 0 else step
@@ -86,8 +88,10 @@ class Add(Command[int]):
 
     def learn(self, keyspace: Keyspace, result: int) -> None:
         expires_at = keyspace.expires_at(self.key) if self.ttl is None else keyspace.now() + self.ttl
-        entry = keyspace.put(self.key, b"%d" % result, expires_at=expires_at, durable=True)
-        keyspace.mark(self.key, (self.slot,), str(max(self.total, int(entry.stamps.get(self.slot, "0")))))
+        entry = keyspace.entry(self.key)
+        seen = 0 if entry is None else int(entry.stamps.get(self.slot, "0"))
+        totals = {self.slot: str(max(self.total, seen))}
+        keyspace.put(self.key, b"%d" % result, expires_at=expires_at, durable=True, stamps=totals)
 
     def settled(self, result: int, stamp: str) -> tuple[Command[Any], ...]:
         return (self,)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, milliseconds
+from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, command, milliseconds
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ __all__ = ["ClearFields", "GetField", "GetFields", "PatchFields", "ToggleField"]
 ALL = "~all"
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class GetField(Command[bytes | None]):
     """One field of the hash at *key*; None if there is none."""
 
@@ -41,7 +40,7 @@ class GetField(Command[bytes | None]):
         keyspace.patch(self.key, {self.field: result})
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class GetFields(Command[dict[str, bytes]]):
     """All fields of the hash at *key*; empty if there is none."""
 
@@ -63,7 +62,7 @@ class GetFields(Command[dict[str, bytes]]):
         keyspace.patch(self.key, result, whole=True)
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class PatchFields(Stamped[bool]):
     """Set fields of the hash at *key*, or drop those given as None; the others stay as they are.
 
@@ -90,8 +89,8 @@ class PatchFields(Stamped[bool]):
         return True
 
     def learn(self, keyspace: Keyspace, result: bool) -> None:
-        keyspace.patch(self.key, self.changes, durable=True)
-        keyspace.mark(self.key, self.changes, self.stamp)
+        stamps = dict.fromkeys(map(slot_of, self.changes), self.stamp)
+        keyspace.patch(self.key, self.changes, durable=True, stamps=stamps)
         if self.ttl is not None:
             keyspace.expire(self.key, keyspace.now() + self.ttl)
 
@@ -102,10 +101,10 @@ class PatchFields(Stamped[bool]):
 
     @property
     def slot(self) -> str:
-        return "f:" + "\0".join(self.changes)
+        return slot_of("\0".join(self.changes))
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class ToggleField(Stamped[bool]):
     """Turn a field on if it was off or missing, and off if it was on; the new state."""
 
@@ -126,7 +125,7 @@ class ToggleField(Stamped[bool]):
         entry = keyspace.entry(self.key)
         check_stamps(entry, (self.field,), self.stamp)
         on = keyspace.fields(self.key).get(self.field) == self.on
-        if entry is not None and entry.stamps.get(self.field) == self.stamp:
+        if entry is not None and entry.stamps.get(slot_of(self.field)) == self.stamp:
             return on
         self.learn(keyspace, not on)
         return not on
@@ -144,7 +143,7 @@ class ToggleField(Stamped[bool]):
         return PatchFields(self.key, stamp, {self.field: self.on if result else self.off}, self.ttl)
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class ClearFields(Stamped[bool]):
     """Drop the whole hash at *key*, also the fields that older writes are still to bring."""
 
@@ -160,21 +159,26 @@ class ClearFields(Stamped[bool]):
         entry = keyspace.entry(self.key)
         if entry is not None:
             keyspace.fields(self.key)
-            check_stamps(entry, entry.stamps, self.stamp)
+            check_stamps(entry, (slot[2:] for slot in entry.stamps if slot.startswith("f:")), self.stamp)
         self.learn(keyspace, True)
         return True
 
     def learn(self, keyspace: Keyspace, result: bool) -> None:
-        keyspace.remove(self.key, stamp=self.stamp, slot=ALL)
+        keyspace.remove(self.key, slot=ALL, stamp=self.stamp)
 
     def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
         return (self,)
+
+
+def slot_of(field: str) -> str:
+    """Where a field's stamp is kept, apart from those of other kinds."""
+    return f"f:{field}"
 
 
 def check_stamps(entry: Entry | None, fields: Iterable[str], stamp: str) -> None:
     """Raises `Outdated` if any of *fields*, or the whole hash, was written later."""
     if entry is None:
         return
-    newest = max((entry.stamps.get(name, "") for name in (ALL, *fields)), default="")
+    newest = max(entry.stamps.get(slot, "") for slot in (ALL, *map(slot_of, fields)))
     if newest > stamp:
         raise Outdated(newest)

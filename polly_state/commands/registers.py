@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, milliseconds
+from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, command, milliseconds
 from polly_state.commands.values import Condition
 from polly_state.wire import Reply, Words
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SetRegister", "Touch"]
 
+VALUE = "~value"
 
-@dataclass(frozen=True, slots=True)
+
+@command
 class SetRegister(Stamped[bool]):
     """Put *content* at *key*, or delete it with None; False if the condition did not hold.
 
@@ -41,7 +43,7 @@ class SetRegister(Stamped[bool]):
 
     def apply(self, keyspace: Keyspace) -> bool:
         entry = keyspace.entry(self.key)
-        held = "" if entry is None else entry.stamps.get("", "")
+        held = "" if entry is None else entry.stamps.get(VALUE, "")
         if held > self.stamp:
             raise Outdated(held)
         content = keyspace.string(self.key)
@@ -74,16 +76,15 @@ class SetRegister(Stamped[bool]):
 
     def _write(self, keyspace: Keyspace) -> None:
         if self.content is None:
-            keyspace.remove(self.key, stamp=self.stamp)
+            keyspace.remove(self.key, slot=VALUE, stamp=self.stamp)
             return
         expires_at = None if self.ttl is None else keyspace.now() + self.ttl
         if self.keep_ttl:
             expires_at = keyspace.expires_at(self.key)
-        keyspace.put(self.key, self.content, expires_at=expires_at, durable=True)
-        keyspace.mark(self.key, ("",), self.stamp)
+        keyspace.put(self.key, self.content, expires_at=expires_at, durable=True, stamps={VALUE: self.stamp})
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class Touch(Command[bool]):
     """Let a durable *key* and its stamps live *ttl* seconds from now; False if it is not there."""
 

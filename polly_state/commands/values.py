@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from polly_state.commands.base import Command, Effect, milliseconds
+from polly_state.commands.base import Command, Effect, command, milliseconds
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ class Condition(Enum):
     IF_PRESENT = "XX"
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class Get(Command[bytes | None]):
     """The string at *key*; None if there is none."""
 
@@ -45,7 +44,7 @@ class Get(Command[bytes | None]):
         keyspace.remember(self.key, result)
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class TimeToLive(Command[float | None]):
     """Seconds until *key* expires; None if it does not, or is not there."""
 
@@ -63,8 +62,7 @@ class TimeToLive(Command[float | None]):
 
     def answerable(self, keyspace: Keyspace) -> bool:
         # A mirror that has learned a value by reading it does not know when it ends.
-        entry = keyspace.entry(self.key)
-        return not keyspace.mirror or (entry is not None and entry.expires_at is not None)
+        return not keyspace.mirror or keyspace.expires_at(self.key) is not None
 
     def learn(self, keyspace: Keyspace, result: float | None) -> None:
         entry = keyspace.entry(self.key)
@@ -72,7 +70,7 @@ class TimeToLive(Command[float | None]):
             entry.expires_at = keyspace.now() + result
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class Set(Command[bool]):
     """Put *content* at *key*; False if the condition did not hold.
 
@@ -123,9 +121,9 @@ class Set(Command[bool]):
         return (Delete(self.key),)
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class Delete(Command[bool]):
-    """Remove whatever is at *key*; False if nothing was."""
+    """Remove whatever is at *key*; False if nothing was, or none is known of in an outage."""
 
     effect = Effect.CACHE
 
@@ -145,7 +143,7 @@ class Delete(Command[bool]):
         return (self,)
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class Expire(Command[bool]):
     """Let *key* live *ttl* seconds from now; False if it is not there."""
 
@@ -173,7 +171,7 @@ class Expire(Command[bool]):
         return "~ttl"
 
 
-@dataclass(frozen=True, slots=True)
+@command
 class Persist(Command[bool]):
     """Let *key* live for good; False if it is not there or does so already."""
 
@@ -189,8 +187,7 @@ class Persist(Command[bool]):
         return keyspace.expires_at(self.key) is not None and keyspace.expire(self.key, None)
 
     def answerable(self, keyspace: Keyspace) -> bool:
-        entry = keyspace.entry(self.key)
-        return not keyspace.mirror or (entry is not None and entry.expires_at is not None)
+        return not keyspace.mirror or keyspace.expires_at(self.key) is not None
 
     def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
         return (self,) if result else ()

@@ -8,6 +8,7 @@ import secrets
 from polly_state.connection.dial import Dialer, take_writer
 from polly_state.connection.link import Link, ReplyError
 from polly_state.connection.packing import pack
+from polly_state.connection.refusals import Concern, concern_of, translated
 from polly_state.errors import StoreUnavailable
 from polly_state.settings import Settings
 from polly_state.wire import Reply
@@ -46,6 +47,8 @@ class Canary:
         finally:
             link.close("probe done")
         if isinstance(written, ReplyError):
+            if concern_of(written) is Concern.LINK:
+                raise translated(written)
             return written
         if read != nonce:
             raise StoreUnavailable("Redis did not give back what was written a moment ago")

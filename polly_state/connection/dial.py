@@ -119,7 +119,10 @@ class Dialer:
         if isinstance(error, ResponseError):
             return self._translate_answer(str(error))
         if isinstance(error, TimeoutError) or any(isinstance(cause, TimeoutError) for cause in causes):
-            return DeadlineExceeded(f"no connection to Redis at {where} within {self._deadline:g} s")
+            hint = "; does it speak TLS? Use redis:// if not" if where.transport is Transport.TLS else ""
+            return DeadlineExceeded(f"no connection to Redis at {where} within {self._deadline:g} s{hint}")
+        if not any(isinstance(cause, OSError) for cause in causes) and where.transport is Transport.TCP:
+            return StoreUnavailable(f"Redis at {where} hung up during the handshake; if it wants TLS, use rediss://")
         return StoreUnavailable(f"no connection to Redis at {where}: {type(causes[-1]).__name__}")
 
     def _translate_answer(self, answer: str) -> StateError:

@@ -127,6 +127,8 @@ class Link(asyncio.Protocol):
             raise LinkLost(self._reason, maybe_applied=False, deadline=self._due())
         pending = self._pending
         if len(pending) >= self._max_commands or self._batches.size + len(packed) > self._max_bytes:
+            self._batches.answered(self._answered)
+        if len(pending) >= self._max_commands or self._batches.size + len(packed) > self._max_bytes:
             raise Overloaded(f"{len(pending)} commands ({self._batches.size} bytes) are in flight already")
         future = self._create_future()
         self._batches.size += len(packed)

@@ -86,7 +86,7 @@ async def _start_any(stack: AsyncExitStack, binaries: Mapping[str, Path]) -> tup
         try:
             return kind, await stack.enter_async_context(server)
         except (ServerFailed, OSError):
-            continue
+            await anyio.to_thread.run_sync(server.stop)
     return None
 
 
@@ -151,5 +151,11 @@ def _upstream(address: Address) -> str:
 
 
 def _through(direct: Settings, address: Address, proxy: FaultProxy) -> Settings:
-    near = replace(address, transport=Transport.TCP, host=HOST, port=proxy.port, path="")
+    near = Address(
+        host=HOST,
+        port=proxy.port,
+        db=address.db,
+        username=address.username,
+        password=address.password,
+    )
     return replace(direct, address=near)

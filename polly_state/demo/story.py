@@ -59,7 +59,7 @@ async def run(
     for table in tables(report):
         if table.rows:
             screen.show(table)
-    screen.say("\n" + _promise(report))
+    screen.say(_promise(report))
     return report
 
 
@@ -174,9 +174,14 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _promise(report: Report) -> str:
     found = report.verdict
-    kept = "Promise kept" if report.passed else "PROMISE BROKEN"
-    return (
-        f"{kept}: of {found.plays:,} acknowledged plays lost {found.lost}, doubled {found.doubled}; "
-        f"after {found.toggles:,} acknowledged toggles {found.wrong_switches} of {found.switches} switches wrong; "
-        f"{found.wrong_guilds} of {found.guilds} guilds' settings wrong; {report.pending} writes still waiting"
+    told = (
+        "Promise kept: everything that was acknowledged is there, once"
+        if report.passed
+        else "PROMISE BROKEN: not everything that was acknowledged is there, once"
     )
+    return f"""
+{told}
+  {found.plays:,} plays: lost {found.lost}, doubled {found.doubled}
+  {found.toggles:,} toggles: {found.wrong_switches} of {found.switches} switches wrong
+  settings: {found.wrong_guilds} of {found.guilds} guilds wrong
+  writes still waiting: {report.pending}"""

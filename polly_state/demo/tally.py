@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -54,16 +55,17 @@ class Tally:
         self._toggles += 1
 
     async def compare(self, handles: Handles) -> Verdict:
-        """Ask for everything, one by one."""
+        """Ask for everything."""
         lost = doubled = 0
         for guild, plays in self.plays.items():
             found = await handles.plays.value(guild)
             lost += max(0, plays - found)
             doubled += max(0, found - plays - self.unsure_plays[guild])
+        held = await asyncio.gather(*(handles.preferences.is_enabled(*switch) for switch in self.switches))
         wrong_switches = [
             switch
-            for switch, enabled in self.switches.items()
-            if await handles.preferences.is_enabled(*switch) is not enabled and switch not in self.unsure
+            for (switch, enabled), shown in zip(self.switches.items(), held, strict=True)
+            if shown is not enabled and switch not in self.unsure
         ]
         wrong_guilds = [
             guild

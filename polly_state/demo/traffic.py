@@ -23,7 +23,7 @@ __all__ = ["MEMBERS", "GuildSettings", "Handles", "Traffic"]
 
 MEMBERS: Final = 50
 GUILDS: Final = 20
-USERS: Final = 10
+USERS: Final = 150
 PAUSE: Final = 0.02
 PREFERENCES: Final = Path(__file__).with_name("voice_preferences.json")
 BOTS: Final = ("MyBot", "namespace:bot:v1")
@@ -67,9 +67,10 @@ class Traffic:
         """Import the preferences, and look at everything once, as bots do when they start."""
         handles = self._handles
         imported = await handles.preferences.import_file(PREFERENCES)
-        for user in (99999, 123456, *range(1000, 1000 + USERS)):
-            switches = await handles.preferences.all(user)
-            for bot in switches.keys() | set(BOTS):
+        users = (99999, 123456, *range(1000, 1000 + USERS))
+        found = await asyncio.gather(*map(handles.preferences.all, users))
+        for user, switches in zip(users, found, strict=True):
+            for bot in {*BOTS, *switches}:
                 self._tally.switches[user, bot] = switches.get(bot, False)
         for guild in range(GUILDS):
             self._tally.settings[guild] = GuildSettings()

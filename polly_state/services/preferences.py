@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
-
-import anyio
 
 from polly_state.store import Ack
 from polly_state.structures import MAX_FIELD_NAME, Fields, Read
@@ -61,9 +60,16 @@ class Preferences:
             OSError: The file cannot be read.
             ValueError: It is not of that form; then nothing is written.
         """
-        users = parse(await anyio.Path(path).read_bytes())
+        users = await asyncio.to_thread(read, path)
         acks = [await self._switches.patch(user_id, switches) for user_id, switches in users.items()]
         return Imported(len(users), sum(map(len, users.values())), min(acks, default=Ack.REMOTE))
+
+
+def read(path: str | PathLike[str]) -> dict[int, dict[str, bool]]:
+    """The preferences in the file at *path*. Raises as `Preferences.import_file` does; it blocks."""
+    from pathlib import Path
+
+    return parse(Path(path).read_bytes())
 
 
 def parse(content: bytes) -> dict[int, dict[str, bool]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from asyncio import get_running_loop
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from math import frexp
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from polly_state.commands import Command
 from polly_state.errors import StateError
@@ -23,11 +22,10 @@ BUCKETS = 64
 REDIS = Origin.REDIS
 
 
-@dataclass(frozen=True, slots=True)
-class OperationStatistics:
+class OperationStatistics(NamedTuple):
     """How one kind of command has fared so far; times in seconds, to within a factor of two."""
 
-    count: int
+    operations: int
     errors: int
     by_origin: dict[str, int]
     p50: float
@@ -35,22 +33,23 @@ class OperationStatistics:
     slowest: float
 
 
-@dataclass(slots=True)
 class Tally:
     """Counts of one kind of command; bucket n, which may be negative, holds durations below 2**n seconds."""
 
-    remote: int = 0
-    errors: int = 0
-    elsewhere: dict[str, int] = field(default_factory=dict)
-    buckets: list[int] = field(default_factory=lambda: [0] * BUCKETS)
-    slowest: float = 0.0
+    __slots__ = ("buckets", "elsewhere", "errors", "remote", "slowest")
+
+    def __init__(self) -> None:
+        self.remote = self.errors = 0
+        self.elsewhere: dict[str, int] = {}
+        self.buckets = [0] * BUCKETS
+        self.slowest = 0.0
 
     def snapshot(self) -> OperationStatistics:
         by_origin = dict(self.elsewhere)
         if self.remote:
             by_origin[REDIS.value] = self.remote
         return OperationStatistics(
-            count=sum(by_origin.values()),
+            operations=sum(by_origin.values()),
             errors=self.errors,
             by_origin=by_origin,
             p50=self._quantile(0.5),

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from polly_state.commands import Command, Outdated, Stamped
 from polly_state.connection import ReplyError
 from polly_state.errors import CorruptValue, StateError, StoreUnavailable
-from polly_state.stamps import HybridClock
+from polly_state.stamps import HybridClock, is_stamp
 from polly_state.store.base import Ack, Answer, Origin, overtaken
 from polly_state.wire import Reply, Words
 
@@ -83,7 +83,10 @@ class RedisStore:
         if not isinstance(reply, ReplyError):
             return reply
         if reply.code == "OUTDATED":
-            raise Outdated(str(reply).rpartition(" ")[2])
+            stamp = str(reply).rpartition(" ")[2]
+            if not is_stamp(stamp):
+                raise CorruptValue("the stamps beside the key are not ours; something else writes here")
+            raise Outdated(stamp)
         raise self._connection.refused(reply)
 
     async def _call(self, words: Words, command: Command[Any]) -> Reply:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -37,8 +36,7 @@ class Read(NamedTuple, Generic[T]):
         return self.origin in (Origin.MIRROR, Origin.DEFAULT)
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """Where a structure lives: a store, a family of keys, and a time to live in seconds, None for good."""
 
     store: Store

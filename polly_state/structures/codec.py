@@ -7,35 +7,38 @@ the size limit of zstandard itself does not hold when the frame declares a size.
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, TypeVar
-
-import orjson
-import zstandard
+from typing import Final, Generic, TypeVar
 
 from polly_state.errors import CorruptValue, UnsupportedValue
-from polly_state.structures.shapes import Mismatch, shape_of
+from polly_state.structures.mismatch import Mismatch
 
 __all__ = ["Codec"]
 
 T = TypeVar("T")
 
-loads = orjson.loads
-
 MAGIC: Final = b"\x28\xb5\x2f\xfd"
 COMPRESS_FROM: Final = 1024
 MAX_UNPACKED: Final = 8 * 1024 * 1024
 MAX_WINDOW: Final = 8 * 1024 * 1024
-OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
 class Codec(Generic[T]):
     """Encodes values of one declared type; `object` stands for whatever JSON gives back equal."""
 
     def __init__(self, declared: type[T], *, max_bytes: int = 1024 * 1024) -> None:
-        self._shape = shape_of(declared)
-        self._from_json = self._shape.from_json
+        # Imported by who needs them: a program that only imports this package starts sooner.
+        import orjson
+        import zstandard
+
+        from polly_state.structures.shapes import shape_of
+
+        shape = shape_of(declared)
+        self._to_json, self._from_json = shape.to_json, shape.from_json
+        self._loads, self._dumps = orjson.loads, orjson.dumps
+        self._options = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+        self._options |= orjson.OPT_PASSTHROUGH_SUBCLASS
+        self._zstandard = zstandard
         self._raw = declared is bytes
-        self._untyped = declared in (object, Any)
         self._name = getattr(declared, "__name__", "the declared type")
         self._max_bytes = max_bytes
         self._compressor = zstandard.ZstdCompressor(level=3)
@@ -63,12 +66,15 @@ class Codec(Generic[T]):
         if self._raw:
             return content  # type: ignore[return-value]
         try:
-            return self._from_json(loads(content))  # type: ignore[no-any-return]
+            value = self._from_json(self._loads(content))
         except Mismatch as error:
             raise CorruptValue(f"what is stored is no {self._name}: {error}; did its type change?") from error
-        except (orjson.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             # The cause would quote the document.
             raise CorruptValue("what is stored is not JSON; something else writes here") from None
+        if value is None:
+            raise CorruptValue("a null is stored; something else writes here")
+        return value  # type: ignore[no-any-return]
 
     def _dump(self, value: T) -> bytes:
         if self._raw:
@@ -76,22 +82,18 @@ class Codec(Generic[T]):
                 raise UnsupportedValue(f"expected bytes, found {type(value).__name__}")
             return value
         try:
-            content = orjson.dumps(self._shape.to_json(value), option=OPTIONS)
-        except (Mismatch, orjson.JSONEncodeError, RecursionError) as error:
+            content = self._dumps(self._to_json(value), option=self._options)
+        except (Mismatch, TypeError, RecursionError) as error:
             raise UnsupportedValue(f"this value cannot be stored as {self._name}: {_without_value(error)}") from None
-        if self._untyped and orjson.loads(content) != value:
-            raise UnsupportedValue(
-                f"a value of type {type(value).__name__} would come back changed; declare its type at the handle"
-            )
         return content
 
     def _unpack(self, frame: bytes) -> bytes:
         try:
-            parameters = zstandard.get_frame_parameters(frame)
+            parameters = self._zstandard.get_frame_parameters(frame)
             if not 0 <= parameters.content_size <= MAX_UNPACKED or parameters.window_size > MAX_WINDOW:
                 raise CorruptValue("a compressed value declares no size, or one over the limit; it was not unpacked")
             return self._decompressor.decompress(frame, max_output_size=MAX_UNPACKED, allow_extra_data=False)
-        except (zstandard.ZstdError, MemoryError) as error:
+        except (self._zstandard.ZstdError, MemoryError) as error:
             raise CorruptValue("a compressed value is damaged") from error
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from polly_state.structures.scalars import Mismatch, Shape, exactly
+from polly_state.structures.mismatch import Mismatch
+from polly_state.structures.scalars import Shape, exactly
 
 __all__ = ["mapping", "sequence", "tuple_of", "union"]
 
@@ -45,8 +46,11 @@ def mapping(key: Shape, item: Shape) -> Shape:
 def union(shapes: list[Shape]) -> Shape:
     """Whichever of several shapes takes the value, and gives it back."""
 
+    def fitting(value: Any) -> list[Shape]:
+        return sorted(shapes, key=lambda shape: shape.kind is not type(value))
+
     def from_json(value: Any) -> Any:
-        for shape in shapes:
+        for shape in fitting(value):
             try:
                 return shape.from_json(value)
             except Mismatch:
@@ -54,7 +58,7 @@ def union(shapes: list[Shape]) -> Shape:
         raise Mismatch("another type", value)
 
     def to_json(value: Any) -> Any:
-        for shape in shapes:
+        for shape in fitting(value):
             try:
                 written = shape.to_json(value)
             except Mismatch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Final
 
 from polly_state.commands import MAX_COUNT, Add, Count
@@ -19,13 +18,14 @@ ANY = Ack.LOCAL_VOLATILE
 MAX_LEDGER: Final = 100_000
 
 
-@dataclass(slots=True)
 class Totals:
     """All that this handle has added to, and subtracted from, one counter under one origin."""
 
-    origin: str = field(default_factory=new_origin)
-    up: int = 0
-    down: int = 0
+    __slots__ = ("down", "origin", "up")
+
+    def __init__(self) -> None:
+        self.origin = new_origin()
+        self.up = self.down = 0
 
 
 class Counters(Structure):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from hashlib import blake2b
 from typing import Final, TypeAlias
 
 __all__ = ["Family", "Id"]
@@ -16,6 +15,7 @@ PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}").fullmatch
 UNSAFE: Final = re.compile(rb"[^A-Za-z0-9_.-]")
 MAX_KEY: Final = 256
 MAX_ID: Final = 4096
+MAX_PLAIN_BITS: Final = 64
 
 
 class Family:
@@ -34,13 +34,15 @@ class Family:
             TypeError: It is not a str, an int, or a tuple of them.
             ValueError: It is empty, or longer than 4096 bytes.
         """
-        if type(id) is int or (type(id) is str and PLAIN(id)):
+        if (type(id) is int and id.bit_length() <= MAX_PLAIN_BITS) or (type(id) is str and PLAIN(id)):
             return f"{self._prefix}{id}}}"
         parts = id if isinstance(id, tuple) else (id,)
         if not parts:
             raise ValueError("an id must not be empty")
         encoded = ":".join(_encoded(part) for part in parts)
         if len(encoded) > MAX_KEY - len(self._prefix) - 1:
+            from hashlib import blake2b
+
             # No encoded id begins with a tilde.
             encoded = "~" + blake2b(encoded.encode(), digest_size=16).hexdigest()
         return f"{self._prefix}{encoded}}}"

@@ -8,20 +8,16 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from math import isfinite
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-__all__ = ["Mismatch", "Shape", "exactly", "int_of_text", "literal", "plain", "scalar"]
+from polly_state.structures.mismatch import Mismatch
+
+__all__ = ["Shape", "exactly", "int_of_text", "literal", "native", "plain", "scalar"]
 
 PLAIN: Final = (str, int, bool)
 MICROSECOND: Final = timedelta(microseconds=1)
-
-
-class Mismatch(Exception):
-    """A value is not of its declared type."""
-
-    def __init__(self, expected: str, found: object) -> None:
-        super().__init__(f"expected {expected}, found {type(found).__name__}")
 
 
 class Shape(NamedTuple):
@@ -38,7 +34,7 @@ def scalar(declared: type) -> Shape | None:
     if declared in PLAIN:
         return plain(declared)
     if declared is float:
-        return Shape(float, _float, _float)
+        return Shape(float, _finite, _float)
     if declared is bytes:
         return _text(bytes, lambda value: b64encode(value).decode(), lambda text: b64decode(text, validate=True))
     if declared is timedelta:
@@ -57,6 +53,23 @@ def plain(kind: type) -> Shape:
         return exactly(kind, value)
 
     return Shape(kind, check, check)
+
+
+def native(value: Any) -> Any:
+    """*value*, if JSON gives it back equal and of the same type. Raises `Mismatch`."""
+    kind = type(value)
+    if kind is float:
+        return _finite(value)
+    if kind is list:
+        for item in value:
+            native(item)
+    elif kind is dict:
+        for name, item in value.items():
+            exactly(str, name)
+            native(item)
+    elif kind not in (str, int, bool, types.NoneType):
+        raise Mismatch("what JSON gives back equal (declare its type at the handle)", value)
+    return value
 
 
 def literal(choices: tuple[Any, ...]) -> Shape:
@@ -92,6 +105,13 @@ def _float(value: Any) -> float:
     return float(exactly(int, value))
 
 
+def _finite(value: Any) -> float:
+    number = _float(value)
+    if not isfinite(number):
+        raise Mismatch("a finite number", value)
+    return number
+
+
 def _timedelta(value: Any) -> timedelta:
     return timedelta(microseconds=exactly(int, value))
 
@@ -100,8 +120,9 @@ def _text(kind: type, write: Callable[[Any], str], read: Callable[[str], Any]) -
     def from_json(text: Any) -> Any:
         try:
             return read(exactly(str, text))
-        except (ValueError, ArithmeticError) as error:
-            raise Mismatch(kind.__name__, text) from error
+        except (ValueError, ArithmeticError):
+            # The cause would quote the text.
+            raise Mismatch(kind.__name__, text) from None
 
     return Shape(None, lambda value: write(exactly(kind, value)), from_json)
 

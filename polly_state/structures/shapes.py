@@ -12,16 +12,17 @@ from typing import Any
 from uuid import UUID
 
 from polly_state.structures.containers import mapping, sequence, tuple_of, union
+from polly_state.structures.mismatch import Mismatch
 from polly_state.structures.records import dataclass_shape, named_tuple_shape, typed_dict_shape
-from polly_state.structures.scalars import Mismatch, Shape, exactly, int_of_text, literal, plain, scalar
+from polly_state.structures.scalars import Shape, exactly, int_of_text, literal, native, plain, scalar
 
-__all__ = ["Mismatch", "Shape", "shape_of"]
+__all__ = ["Shape", "shape_of"]
 
 
 def shape_of(declared: Any) -> Shape:
     """The shape of a type. Raises `TypeError` for a type that has none."""
     if declared in (Any, object):
-        return Shape(None, lambda value: value, lambda value: value)
+        return Shape(None, native, lambda value: value)
     if declared in (None, types.NoneType):
         return plain(types.NoneType)
     if isinstance(declared, typing.NewType):
@@ -57,7 +58,7 @@ def _class(declared: type) -> Shape:
     if single is not None:
         return single
     if declared is list or declared is dict:
-        return Shape(None, lambda value: exactly(declared, value), lambda value: exactly(declared, value))
+        return Shape(None, lambda value: native(exactly(declared, value)), lambda value: exactly(declared, value))
     if dataclasses.is_dataclass(declared):
         return dataclass_shape(declared, shape_of)
     if typing.is_typeddict(declared):
@@ -74,7 +75,7 @@ def _key_shape(declared: Any) -> Shape:
         return shape
     if declared is int:
         return Shape(None, lambda key: str(exactly(int, key)), int_of_text)
-    if isinstance(declared, type) and issubclass(declared, (UUID, datetime, date)):
+    if declared in (datetime, date, UUID):
         return shape
     if isinstance(declared, type) and issubclass(declared, Enum):
         members = {str(shape.to_json(member)): member for member in declared}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from typing import Final, Generic, TypeVar
 
 from polly_state.commands import Condition, Get, SetRegister, TimeToLive, Touch
@@ -15,8 +16,16 @@ __all__ = ["Values"]
 
 T = TypeVar("T")
 
-DECLARED: Final = -1.0
 ANY: Final = Ack.LOCAL_VOLATILE
+
+
+class Declared(Enum):
+    """Stands for the ttl of the family, where None would mean that there is none."""
+
+    DECLARED = "declared"
+
+
+DECLARED: Final = Declared.DECLARED
 
 
 class Values(Structure, Generic[T]):
@@ -48,11 +57,11 @@ class Values(Structure, Generic[T]):
         found = zip(wanted, answers, strict=True)
         return {each: self._codec.decode(answer.value) for each, answer in found if answer.value is not None}
 
-    async def set(self, id: Id, value: T, *, ttl: Ttl | None = DECLARED, require: Ack = ANY) -> Ack:
+    async def set(self, id: Id, value: T, *, ttl: Ttl | Declared | None = DECLARED, require: Ack = ANY) -> Ack:
         """Put a value; a *ttl* of its own takes the place of the family's, and None keeps it for good."""
         return await self._ack(self._write(id, value, ttl), require)
 
-    async def create(self, id: Id, value: T, *, ttl: Ttl | None = DECLARED, require: Ack = ANY) -> bool:
+    async def create(self, id: Id, value: T, *, ttl: Ttl | Declared | None = DECLARED, require: Ack = ANY) -> bool:
         """Put a value where there is none; False if there is one, which stays."""
         command = self._write(id, value, ttl, condition=Condition.IF_ABSENT)
         return (await self._store.execute(command, require)).value
@@ -92,12 +101,12 @@ class Values(Structure, Generic[T]):
         self,
         id: Id,
         value: T,
-        ttl: Ttl | None,
+        ttl: Ttl | Declared | None,
         *,
         condition: Condition = Condition.ALWAYS,
         keep_ttl: bool = False,
         expected: bytes | None = None,
     ) -> SetRegister:
-        lifetime = self._ttl if ttl == DECLARED else seconds(ttl)
+        lifetime = self._ttl if isinstance(ttl, Declared) else seconds(ttl)
         content = self._codec.encode(value)
         return SetRegister(self._key(id), self._stamp(), content, lifetime, condition, keep_ttl, expected)

@@ -9,7 +9,10 @@ for at = 1, #stamps, 2 do
     if string.sub(stamps[at], 1, 2) == 'f:' and stamps[at + 1] > newest then newest = stamps[at + 1] end
 end
 if newest > stamp then return outdated(newest) end
-redis.call('DEL', KEYS[1], KEYS[2])
+for at = 1, #stamps, 2 do
+    if string.find(stamps[at], '^[fc]:') then redis.call('HDEL', KEYS[2], stamps[at]) end
+end
+redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[2], '~all', stamp)
 expire(KEYS[1], KEYS[2], stamp, '')
 return 1

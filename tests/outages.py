@@ -1,0 +1,74 @@
+"""What the tests of outages share: a wait with a bound, a state over a server, a record of events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from polly_state import Address, Settings
+from polly_state.commands import Add, ClearFields, PatchFields, SetRegister, ToggleField, Touch
+from polly_state.connection.manager import ConnectionManager
+from polly_state.stamps import HybridClock
+from polly_state.state import PollyState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from polly_state.events import Event
+
+PATIENCE = 5.0
+
+# A started state has read its scripts; a manager alone would do so on the event loop.
+for command in (Add, ClearFields, PatchFields, SetRegister, ToggleField, Touch):
+    _ = command.script.digest
+
+
+async def until(condition: Callable[[], object], within: float = PATIENCE) -> float:
+    """Wait until *condition* holds; the seconds that took."""
+    began = time.perf_counter()
+    while not condition():
+        assert time.perf_counter() - began < within, f"still not so after {within} s"
+        await asyncio.sleep(0.002)
+    return time.perf_counter() - began
+
+
+async def in_thread(work: Callable[[], object]) -> None:
+    await anyio.to_thread.run_sync(work)
+
+
+class Record(list):
+    """An observer that keeps every event."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    def of(self, kind: type) -> list:
+        return [event for event in self if isinstance(event, kind)]
+
+
+def settings_for(url: str, **parts) -> Settings:
+    return Settings(address=Address.parse(url), **parts)
+
+
+@asynccontextmanager
+async def state_at(url: str, observers=(), **parts) -> AsyncIterator[PollyState]:
+    async with PollyState(settings_for(url, **parts), observers=observers) as state:
+        yield state
+
+
+@asynccontextmanager
+async def managed(url: str, **parts) -> AsyncIterator[ConnectionManager]:
+    """A started manager; its `record` holds the events."""
+    settings = settings_for(url, **parts)
+    record = Record()
+    manager = ConnectionManager(settings.address, settings, clock=HybridClock(), observe=record)
+    manager.record = record
+    await manager.start()
+    try:
+        yield manager
+    finally:
+        await manager.aclose()

@@ -1,0 +1,225 @@
+"""Random sequences of every command give equal results on the local store and on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import random
+from dataclasses import replace
+from typing import NamedTuple
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from polly_state import commands
+from polly_state.commands import (
+    Add,
+    ClearFields,
+    Command,
+    Condition,
+    Count,
+    Delete,
+    Expire,
+    Get,
+    GetField,
+    GetFields,
+    PatchFields,
+    Persist,
+    Set,
+    SetRegister,
+    TimeToLive,
+    ToggleField,
+    Touch,
+)
+from polly_state.errors import StateError
+from tests.stores import LocalBench, connected
+
+KEYS = "abcd"
+FIELDS = ["on", "x", "~all", "ü"]
+CONTENTS = [b"1", b"-7", b"true", b"false", b"", b"abc", b"\xff\x00"]
+LONG = 10_000.0
+SLACK = 60.0
+
+
+class Draw:
+    """Where the choices of a sequence come from: a seeded generator, or Hypothesis."""
+
+    def __init__(self, choose):
+        self.one_of = choose
+
+    def ttl(self):
+        return self.one_of([None, None, LONG, LONG + 0.5])
+
+
+class Ledger:
+    """The totals of additions, kept as `Counters` keeps them: what was refused has its origin forgotten."""
+
+    def __init__(self):
+        self._totals = {}
+        self._origins = itertools.count(1)
+
+    def entered(self, command):
+        if not isinstance(command, Add):
+            return command
+        origin, totals = self._totals.setdefault(
+            (command.key, command.origin), (f"{next(self._origins):08x}", {})
+        )
+        sign = command.by > 0
+        totals[sign] = totals.get(sign, 0) + abs(command.by)
+        return replace(command, origin=origin, total=totals[sign])
+
+    def refused(self, command):
+        if isinstance(command, Add):
+            self._totals.pop((command.key, command.origin), None)
+
+
+def set_(draw, key):
+    return Set(
+        key,
+        draw.one_of(CONTENTS),
+        draw.ttl(),
+        draw.one_of(list(Condition)),
+        draw.one_of([False, False, True]),
+    )
+
+
+def set_register(draw, key):
+    return SetRegister(
+        key,
+        "",
+        draw.one_of([*CONTENTS, None]),
+        draw.ttl(),
+        draw.one_of(list(Condition)),
+        draw.one_of([False, False, True]),
+        draw.one_of([None, None, *CONTENTS]),
+    )
+
+
+def patch_fields(draw, key):
+    names = [name for name in FIELDS if draw.one_of([True, False])] or ["on"]
+    return PatchFields(
+        key, "", {name: draw.one_of([*CONTENTS, None]) for name in names}, draw.ttl()
+    )
+
+
+def add(draw, key):
+    by = draw.one_of([1, 5, -1, -30])
+    return Add(key, draw.one_of(["one", "other"]), abs(by), by, draw.ttl())
+
+
+TABLE = {
+    Add: add,
+    ClearFields: lambda draw, key: ClearFields(key, ""),
+    Count: lambda draw, key: Count(key),
+    Delete: lambda draw, key: Delete(key),
+    Expire: lambda draw, key: Expire(key, draw.one_of([LONG, 2 * LONG])),
+    Get: lambda draw, key: Get(key),
+    GetField: lambda draw, key: GetField(key, draw.one_of(FIELDS)),
+    GetFields: lambda draw, key: GetFields(key),
+    PatchFields: patch_fields,
+    Persist: lambda draw, key: Persist(key),
+    Set: set_,
+    SetRegister: set_register,
+    TimeToLive: lambda draw, key: TimeToLive(key),
+    ToggleField: lambda draw, key: ToggleField(
+        key, "", draw.one_of(FIELDS), b"true", b"false", draw.ttl()
+    ),
+    Touch: lambda draw, key: Touch(key, draw.one_of([LONG, 2 * LONG])),
+}
+
+
+def test_every_command_takes_part():
+    shown = {getattr(commands, name) for name in commands.__all__}
+    concrete = {
+        each
+        for each in shown
+        if inspect.isclass(each) and issubclass(each, Command) and "encode" in vars(each)
+    } - {Command}
+    assert concrete == TABLE.keys()
+
+
+class Step(NamedTuple):
+    """A command, how many steps ago its stamp was given out, and whether it is sent once more."""
+
+    command: Command
+    lag: int
+    twice: bool
+
+
+class Side:
+    """One of the two stores; each step gives out a stamp that a later step may use."""
+
+    def __init__(self, bench):
+        self._bench = bench
+        self._spare = []
+
+    async def outcomes(self, step):
+        command = step.command
+        self._spare.append(self._bench.stamp())
+        if hasattr(command, "stamp"):
+            old = 0 < step.lag < len(self._spare)
+            command = command.restamped(
+                self._spare[-1 - step.lag] if old else self._bench.stamp()
+            )
+        return [await self._outcome(command) for _ in range(1 + step.twice)]
+
+    async def _outcome(self, command):
+        try:
+            result = await self._bench.do(command)
+        except StateError as error:
+            return type(error).__name__, getattr(error, "code", None)
+        return round(result / SLACK) if isinstance(command, TimeToLive) and result else result
+
+
+async def run(here, there, steps):
+    mine, theirs, ledger = Side(here), Side(there), Ledger()
+    looks = [look(there.key(name)) for name in KEYS for look in (TimeToLive, Get, GetFields)]
+    for number, step in enumerate([*steps, *(Step(look, 0, False) for look in looks)]):
+        entered = step._replace(command=ledger.entered(step.command))
+        expected, found = await theirs.outcomes(entered), await mine.outcomes(entered)
+        if isinstance(expected[0], tuple):
+            ledger.refused(step.command)
+        before = [each for each in steps[:number] if each.command.key == step.command.key]
+        assert (step, expected) == (step, found), "\n".join(map(str, before[-12:]))
+
+
+def sequence_of(draw, key_of, length, names=KEYS):
+    kinds = list(TABLE)
+    return [
+        Step(
+            TABLE[draw.one_of(kinds)](draw, key_of(draw.one_of(names))),
+            draw.one_of([0] * 8 + [1, 4]),
+            draw.one_of([False] * 8 + [True]),
+        )
+        for _ in range(length)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_random_commands_give_equal_results(redis_store, seed):
+    here = LocalBench()
+    here.key = redis_store.key
+    draw = Draw(random.Random(seed).choice)
+    await run(here, redis_store, sequence_of(draw, redis_store.key, 300))
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_the_shortest_difference_is_none(server, data):
+    draw = Draw(lambda choices: data.draw(st.sampled_from(choices)))
+    length = data.draw(st.integers(1, 40))
+
+    async def compare():
+        async with connected(server.url) as there:
+            here = LocalBench()
+            here.key = there.key
+            await run(here, there, sequence_of(draw, there.key, length, KEYS[:2]))
+
+    asyncio.run(compare())

@@ -1,0 +1,270 @@
+"""What five ancestors did wrong, one test each, named after its number; the claim is what was wanted instead."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from polly_state import Bounds, BreakerSettings, Mode, PollyState, Settings, StateUnavailable, UnsupportedValue
+from polly_state.testing import FaultProxy, Server
+from polly_state.testing.loopback import free_port
+from tests.outages import in_thread, state_at, until
+from tests.test_two_processes import workers
+from tests.testing.wire import ask
+
+QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.1)
+USER, BOT = 123456, "MyBot"
+
+
+@pytest.fixture
+async def own(binary):
+    """A server that keeps what it was told over a restart."""
+    async with Server(binary, appendonly=True, arguments=["--appendfsync", "always"]) as server:
+        yield server
+
+
+@pytest.fixture
+async def state(own):
+    async with state_at(own.url, breaker=QUICK) as state:
+        yield state
+
+
+async def stop(server, state):
+    await in_thread(server.kill)
+    await until(lambda: state.mode is Mode.DEGRADED)
+
+
+async def start(server, state):
+    await in_thread(server.restart)
+    await until(lambda: state.mode is Mode.CONNECTED)
+
+
+async def seen_by_another(server, question):
+    async with state_at(server.url) as other:
+        return await question(other)
+
+
+async def test_a1_a_start_without_redis_is_made_good_when_it_comes(binary):
+    server = Server(binary)
+    async with state_at(server.url, breaker=QUICK) as state:
+        assert Mode.DEGRADED is state.mode
+        async with server:
+            await state.preferences.set(USER, BOT, enabled=True)
+            await until(lambda: state.mode is Mode.CONNECTED)
+            assert await seen_by_another(server, lambda other: other.preferences.is_enabled(USER, BOT))
+
+
+async def test_a2_a_write_of_an_outage_is_there_afterwards(own, state):
+    await state.preferences.set(USER, BOT, enabled=False)
+    await stop(own, state)
+    await state.preferences.set(USER, BOT, enabled=True)
+    await start(own, state)
+    assert await state.preferences.is_enabled(USER, BOT)
+    assert await seen_by_another(own, lambda other: other.preferences.is_enabled(USER, BOT))
+
+
+async def test_a3_a_second_outage_shows_no_older_copy(own, state):
+    await test_a2_a_write_of_an_outage_is_there_afterwards(own, state)
+    await state.preferences.set(USER, BOT, enabled=False)
+    await stop(own, state)
+    assert not await state.preferences.is_enabled(USER, BOT)
+
+
+async def test_a3_nor_one_that_another_process_has_replaced_and_we_have_seen(own, state):
+    await state.preferences.set(USER, BOT, enabled=True)
+    async with state_at(own.url) as other:
+        await other.preferences.set(USER, BOT, enabled=False)
+    assert not await state.preferences.is_enabled(USER, BOT)
+    await stop(own, state)
+    assert not await state.preferences.is_enabled(USER, BOT)
+
+
+async def test_a4_what_was_deleted_after_an_outage_stays_deleted(own, state):
+    notes = state.map("notes", str)
+    await notes.set("room", "A")
+    await stop(own, state)
+    await notes.set("room", "B")
+    await start(own, state)
+    await notes.delete("room")
+    assert await notes.get("room") is None
+    assert await seen_by_another(own, lambda other: other.map("notes", str).get("room")) is None
+    await stop(own, state)
+    assert await notes.get("room") is None
+
+
+async def test_a5_the_newest_write_is_read_after_an_outage(own, state):
+    notes = state.map("notes", str)
+    await notes.set("room", "A")
+    await stop(own, state)
+    await notes.set("room", "B")
+    await start(own, state)
+    assert await notes.get("room") == "B"
+    assert await seen_by_another(own, lambda other: other.map("notes", str).get("room")) == "B"
+
+
+async def test_a6_redis_is_used_again_after_a_restart(own, state):
+    await state.preferences.set(USER, BOT, enabled=True)
+    for _ in range(3):
+        await stop(own, state)
+        await start(own, state)
+        assert await state.preferences.toggle(USER, BOT) in (True, False)
+        assert state.health().redis_available
+    assert not await seen_by_another(own, lambda other: other.preferences.is_enabled(USER, BOT))
+
+
+async def test_a7_a_hung_server_costs_one_deadline_and_nothing_after_it(own, state):
+    await state.preferences.set(USER, BOT, enabled=True)
+    await in_thread(own.freeze)
+    times = []
+    for _ in range(200):
+        began = time.perf_counter()
+        assert await state.preferences.is_enabled(USER, BOT)
+        times.append(time.perf_counter() - began)
+    assert times[0] < 0.25 + 0.3
+    assert sorted(times[1:])[-5] < 0.01
+    await in_thread(own.thaw)
+    await until(lambda: state.mode is Mode.CONNECTED)
+
+
+@pytest.mark.blocking
+async def test_a8_50_concurrent_increments_of_2_processes_count_50(server):
+    namespace = f"a8-{secrets.token_hex(4)}"
+    async with workers(server.url, namespace, "add", 25, at_once=25) as run:
+        reports = await run()
+    assert list(range(1, 51)) == sorted(result for report in reports for result in report["results"])
+    async with state_at(server.url, namespace=namespace) as state:
+        assert await state.counters("plays").value("x") == 50
+
+
+@pytest.mark.parametrize("outage", [False, True], ids=["redis", "outage"])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (dict[int, int], {0: 5}),
+        (object, True),
+        (object, "123"),
+        (bytes, b"\x00\xff123"),
+        (set[str], {"a", "b"}),
+        (object, 0),
+        (object, ""),
+        (object, []),
+        (object, False),
+    ],
+    ids=repr,
+)
+async def test_a13_values_come_back_equal_and_of_their_type(server, kind, value, outage):
+    async with (
+        FaultProxy(server.url) as proxy,
+        state_at(proxy.url, namespace=f"a13-{secrets.token_hex(4)}") as state,
+    ):
+        values = state.map("values", kind)
+        await values.set("x", value)
+        if outage:
+            proxy.refuse()
+            proxy.reset()
+            await until(lambda: state.mode is Mode.DEGRADED)
+        found = await values.get("x")
+        assert (type(value), value) == (type(found), found)
+
+
+@pytest.mark.parametrize("value", [{0: 5}, b"bytes", {"a"}, (1, 2), None, object()], ids=repr)
+async def test_a13_what_an_untyped_handle_would_change_is_refused(server, value):
+    async with state_at(server.url, namespace=f"a13-{secrets.token_hex(4)}") as state:
+        with pytest.raises(UnsupportedValue):
+            await state.map("values").set("x", value)
+        assert await state.map("values").get("x") is None
+
+
+async def test_a14_a_ttl_is_as_asked(server):
+    namespace = f"a14-{secrets.token_hex(4)}"
+    async with state_at(server.url, namespace=namespace) as state:
+        values, brief = state.map("values", int), state.map("brief", int, ttl=100)
+        key = f"{namespace}:values:{{x}}"
+        with pytest.raises(ValueError, match="ttl"):
+            await values.set("x", 1, ttl=0)
+        assert ask(server.url, f"EXISTS {key}") == [b":0"]
+        await values.set("x", 1)
+        assert ask(server.url, f"PTTL {key}") == [b":-1"]
+        await values.set("x", 1, ttl=50)
+        assert 49 < await values.time_to_live("x") <= 50
+        assert await values.update("x", 2)
+        assert 49 < await values.time_to_live("x") <= 50
+        await values.set("x", 3)
+        assert await values.time_to_live("x") is None
+        await brief.set("x", 1)
+        assert 99 < await brief.time_to_live("x") <= 100
+        await brief.set("x", 1, ttl=None)
+        assert await brief.time_to_live("x") is None
+
+
+async def test_a16_ids_that_look_like_patterns_are_only_themselves(server):
+    rooms = ["r?", "r*", "r[1]", "r1", "r", "*", "r{1}", "r:1", "r%3A1", "r 1", "r\n1", ("r", "1"), ("r", 1)]
+    same = {("r", "1"): ("r", 1)}
+    async with state_at(server.url, namespace=f"a16-{secrets.token_hex(4)}") as state:
+        values, fields = state.map("rooms", str), state.fields("members", str)
+        for room in rooms:
+            await values.set(room, repr(same.get(room, room)))
+            await fields.set(room, "who", repr(same.get(room, room)))
+        for room in rooms:
+            assert repr(same.get(room, room)) == await values.get(room)
+            assert {"who": repr(same.get(room, room))} == await fields.all(room)
+        await values.delete("r*")
+        await fields.clear("r?")
+        assert set(rooms) - {"r*"} == set(await values.get_many(rooms))
+        assert await fields.all("r?") == {}
+        assert await fields.all("r1") == {"who": "'r1'"}
+
+
+async def test_a17_calls_while_down_make_one_probe_at_a_time():
+    port = free_port()
+    accepted = []
+
+    async def hang_up(_, writer):
+        accepted.append(asyncio.get_running_loop().time())
+        writer.transport.abort()
+
+    async with (
+        await asyncio.start_server(hang_up, "127.0.0.1", port),
+        state_at(f"redis://127.0.0.1:{port}") as state,
+    ):
+        before = len(accepted)
+        assert before == 1
+        for number in range(5):
+            with pytest.raises(StateUnavailable):
+                await state.map("values", int).get(number)
+        assert len(accepted) == before
+
+
+async def test_a17_20_concurrent_first_calls_make_one_connection(server):
+    async with FaultProxy(server.url) as proxy, state_at(proxy.url, namespace="a17") as state:
+        found = await asyncio.gather(*(state.map("values", int).get(number) for number in range(20)))
+        assert found == [None] * 20
+        assert proxy.connections == 1
+
+
+@dataclass
+class Reminder:
+    text: str
+    minutes: int = 5
+
+
+async def test_a20_fields_are_deleted_and_dataclasses_come_back(server):
+    async with state_at(server.url, namespace=f"a20-{secrets.token_hex(4)}") as state:
+        reminders = state.fields("reminders", Reminder)
+        await reminders.patch("guild", {"a": Reminder("stretch"), "b": Reminder("drink", 30)})
+        assert Reminder("drink", 30) == await reminders.get("guild", "b")
+        assert {"a": Reminder("stretch"), "b": Reminder("drink", 30)} == await reminders.all("guild")
+        assert [Reminder("stretch"), Reminder("drink", 30)] == list((await reminders.all("guild")).values())
+        await reminders.delete("guild", "a")
+        assert await reminders.get("guild", "a") is None
+        assert {"b": Reminder("drink", 30)} == await reminders.all("guild")
+
+
+async def test_embedded_answers_the_same(tmp_path):
+    async with PollyState(Settings(bounds=Bounds()), observers=()) as state:
+        await state.fields("reminders", Reminder).set("guild", "a", Reminder("stretch"))
+        assert {"a": Reminder("stretch")} == await state.fields("reminders", Reminder).all("guild")

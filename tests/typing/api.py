@@ -1,0 +1,61 @@
+"""What type checkers say of the public names; run through mypy and pyright, not executed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import assert_type
+
+from polly_state import Ack, Counters, Fields, Health, Mode, PollyState, Read, Statistics, Values
+
+
+@dataclass
+class Reminder:
+    text: str
+
+
+async def values(state: PollyState) -> None:
+    reminders = state.map("reminders", Reminder, ttl=timedelta(days=30))
+    assert_type(reminders, Values[Reminder])
+    assert_type(await reminders.get((1, "a")), Reminder | None)
+    assert_type(await reminders.read(1), Read[Reminder | None])
+    assert_type(await reminders.set(1, Reminder("x"), require=Ack.REMOTE), Ack)
+    assert_type(await reminders.create(1, Reminder("x"), ttl=None), bool)
+    assert_type(await reminders.swap(1, Reminder("x"), Reminder("y")), bool)
+    assert_type(await reminders.time_to_live(1), float | None)
+    await reminders.set(1, "text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await reminders.get(1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def untyped(state: PollyState) -> None:
+    anything = state.map("anything")
+    assert_type(anything, Values[object])
+    assert_type(await anything.get("a"), object | None)
+
+
+async def fields(state: PollyState) -> None:
+    switches = state.fields("switches", bool)
+    assert_type(switches, Fields[bool])
+    assert_type(await switches.all(1), dict[str, bool])
+    assert_type(await switches.get(1, "a"), bool | None)
+    assert_type(await switches.toggle(1, "a"), bool)
+    texts = state.fields("texts", str)
+    await texts.toggle(1, "a")  # type: ignore[misc]  # pyright: ignore
+    await texts.set(1, "a", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def counters(state: PollyState) -> None:
+    plays = state.counters("plays", ttl=7 * 86_400)
+    assert_type(plays, Counters)
+    assert_type(await plays.add("guild"), int)
+    assert_type((await plays.read("guild")).stale, bool)
+
+
+async def whole() -> None:
+    async with PollyState.from_env({}) as state:
+        assert_type(state, PollyState)
+        assert_type(state.mode, Mode)
+        assert_type(state.health(), Health)
+        assert_type(state.statistics(), Statistics)
+        assert_type(await state.preferences.toggle(1, "bot"), bool)
+        assert_type(await state.preferences.all(1), dict[str, bool])
