@@ -94,6 +94,8 @@ class Address:
             port = parts.port
         except ValueError:
             raise ConfigurationError(f"{name}: not a URL; percent-encode special characters in the password") from None
+        if parts.fragment or url.endswith("#"):
+            raise ConfigurationError(f"{name}: has a '#'; percent-encode it as %23 in the password")
         transport = SCHEMES.get(parts.scheme.lower())
         if transport is None:
             raise ConfigurationError(f"{name}: unknown scheme; use one of {', '.join(SCHEMES)}")

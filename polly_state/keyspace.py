@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Final
 
-from polly_state.errors import CommandRejected, LocalStoreFull
+from polly_state.entries import NO_STAMPS, TOMBSTONE, Entries, Entry
+from polly_state.errors import CommandRejected
 
-__all__ = ["Content", "Entry", "Keyspace"]
+__all__ = ["Entry", "Keyspace"]
 
-ENTRY_OVERHEAD: Final = 200
 FIELD_OVERHEAD: Final = 100
-SWEEP_INTERVAL: Final = 1.0
-TOMBSTONE: Final = 86_400.0
-STAMP_SIZE: Final = 120
-SWEEP_STAMPS: Final = 128
-NO_STAMPS: Final[Mapping[str, str]] = MappingProxyType({})
 
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
-Content = bytes | dict[str, bytes | None] | None
-"""A string, a hash, or nothing; a field of None is known to be absent from a hash that is not whole."""
 
-
-class Entry:
-    """What is known of one key."""
-
-    __slots__ = ("content", "content_size", "expires_at", "learned_at", "size", "stamps", "whole")
-
-    def __init__(self, content: Content, learned_at: float) -> None:
-        self.content = content
-        self.learned_at = learned_at
-        self.expires_at: float | None = None
-        self.stamps: dict[str, str] = {}
-        self.whole = True
-        self.content_size = 0
-        self.size = 0
-
-    @property
-    def present(self) -> bool:
-        """Whether there is something at the key, and not only known absences."""
-        if self.whole or not isinstance(self.content, dict):
-            return self.content is not None
-        return any(content is not None for content in self.content.values())
-
-
-class Keyspace:
+class Keyspace(Entries):
     """Entries by key, with a time to live, bounded in number and bytes.
 
     As an *authority* it is all there is: a key it does not hold does not exist, durable entries are never dropped,
@@ -56,31 +23,6 @@ class Keyspace:
     whole: a key it does not hold is unknown, and only pinned entries are safe from being dropped.
     Ordinary entries are dropped least recently used first. The clock is in seconds.
     """
-
-    def __init__(
-        self,
-        *,
-        max_entries: int = 100_000,
-        max_bytes: int = 64 * 1024 * 1024,
-        mirror: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.now = clock
-        self.mirror = mirror
-        self.size = 0
-        self._pinned_size = 0
-        self._max_entries = max_entries
-        self._max_bytes = max_bytes
-        self._recent: OrderedDict[str, Entry] = OrderedDict()
-        self._pinned: dict[str, Entry] = {}
-        self._swept_at = float("-inf")
-
-    def __len__(self) -> int:
-        return len(self._recent) + len(self._pinned)
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._recent
-        yield from self._pinned
 
     def entry(self, key: str) -> Entry | None:
         """The entry, if the key is held; what has expired is gone, or in a mirror known to be absent."""
@@ -132,7 +74,7 @@ class Keyspace:
         stamps: Mapping[str, str] = NO_STAMPS,
     ) -> None:
         """Hold a string, whatever was there. Raises `LocalStoreFull` over the bounds."""
-        entry = self._claim(key, len(content), stamps, durable=durable)
+        entry = self.claim(key, len(content), stamps, durable=durable)
         entry.content = content
         entry.whole = True
         entry.expires_at = expires_at
@@ -177,7 +119,7 @@ class Keyspace:
             raise CommandRejected(WRONG_TYPE, code="WRONGTYPE")
         size = entry.content_size if entry is not None and held else 0
         size += sum(_field_size(field, content) - _held_size(held, field) for field, content in changes.items())
-        entry = self._claim(key, size, stamps, durable=durable)
+        entry = self.claim(key, size, stamps, durable=durable)
         for field, content in changes.items():
             if content is not None or partial:
                 held[field] = content
@@ -215,27 +157,6 @@ class Keyspace:
         entry.expires_at = expires_at
         return True
 
-    def forget(self, key: str) -> None:
-        """Hold nothing of *key*, not even that it is absent."""
-        self.unpin(key)
-        entry = self._recent.pop(key, None)
-        if entry is not None:
-            self.size -= entry.size
-
-    def pin(self, key: str) -> None:
-        """Keep the entry from being dropped to make room."""
-        entry = self._recent.pop(key, None)
-        if entry is not None:
-            self._pinned[key] = entry
-            self._pinned_size += entry.size
-
-    def unpin(self, key: str) -> None:
-        """Let the entry be dropped again when room is needed."""
-        entry = self._pinned.pop(key, None)
-        if entry is not None:
-            self._recent[key] = entry
-            self._pinned_size -= entry.size
-
     def _bury(self, key: str, entry: Entry) -> None:
         # Only stamps are left, for as long as an older write may still arrive; they may be dropped sooner.
         entry.expires_at = self.now() + TOMBSTONE
@@ -243,7 +164,7 @@ class Keyspace:
             self.unpin(key)
 
     def _vacate(self, key: str, stamps: Mapping[str, str] = NO_STAMPS) -> Entry:
-        entry = self._claim(key, 0, stamps, durable=False)
+        entry = self.claim(key, 0, stamps, durable=False)
         entry.content = None
         entry.whole = True
         entry.expires_at = None
@@ -254,64 +175,6 @@ class Keyspace:
             return self._vacate(key)
         self.forget(key)
         return None
-
-    def _claim(self, key: str, content_size: int, stamps: Mapping[str, str], *, durable: bool) -> Entry:
-        """The entry of *key*, with room for new content and with the stamps noted."""
-        entry = self._recent.get(key) or self._pinned.get(key)
-        held = NO_STAMPS if entry is None else entry.stamps
-        count = len(held) + sum(slot not in held for slot in stamps)
-        size = ENTRY_OVERHEAD + len(key) + content_size + count * STAMP_SIZE
-        growth = size if entry is None else size - entry.size
-        if growth > 0:
-            self._make_room(key, growth, new=entry is None)
-        if entry is None:
-            entry = self._recent[key] = Entry(None, self.now())
-        if not entry.present:
-            entry.expires_at = None
-        if key in self._pinned:
-            self._pinned_size += growth
-        self.size += growth
-        entry.size, entry.content_size = size, content_size
-        entry.learned_at = self.now()
-        entry.stamps.update(stamps)
-        if stamps and count // SWEEP_STAMPS > len(held) // SWEEP_STAMPS:
-            self._drop_old_stamps(entry, max(stamps.values()))
-        if durable and not self.mirror:
-            self.pin(key)
-        return entry
-
-    def _drop_old_stamps(self, entry: Entry, newest: str) -> None:
-        held = {f"f:{field}" for field in entry.content} if isinstance(entry.content, dict) else set[str]()
-        oldest = f"{int(newest[:12], 16) - int(TOMBSTONE * 1000):012x}"
-        entry.stamps = {slot: each for slot, each in entry.stamps.items() if slot in held or each >= oldest}
-
-    def _make_room(self, key: str, growth: int, *, new: bool) -> None:
-        if self._fits(growth, new=new):
-            return
-        self._drop_lapsed()
-        own = self._recent.get(key)
-        kept_entries = len(self._pinned) + (new or own is not None)
-        kept_size = self._pinned_size + (0 if own is None else own.size)
-        if kept_entries > self._max_entries or kept_size + growth > self._max_bytes:
-            raise LocalStoreFull("the local store is at its bounds; raise local_entries or local_bytes, or delete some")
-        if own is not None:
-            self._recent.move_to_end(key)
-        while not self._fits(growth, new=new):
-            self.size -= self._recent.popitem(last=False)[1].size
-
-    def _fits(self, growth: int, *, new: bool) -> bool:
-        return len(self) + new <= self._max_entries and self.size + growth <= self._max_bytes
-
-    def _drop_lapsed(self) -> None:
-        now = self.now()
-        if now < self._swept_at + SWEEP_INTERVAL:
-            return
-        self._swept_at = now
-        lapsed = [
-            key for key, entry in self._pinned.items() if entry.expires_at is not None and entry.expires_at <= now
-        ]
-        for key in lapsed:
-            self.forget(key)
 
 
 def _field_size(field: str, content: bytes | None) -> int:

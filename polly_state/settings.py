@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Final
 
 from polly_state.address import Address, Secret, Transport
@@ -13,6 +14,8 @@ from polly_state.errors import ConfigurationError
 __all__ = ["Bounds", "BreakerSettings", "Deadlines", "Settings"]
 
 MIB: Final = 1024 * 1024
+MAX_VALUE_BYTES: Final = 8 * MIB
+MAX_PORT: Final = 65_535
 MAX_DEADLINE: Final = 60
 NAMESPACE_RULE: Final = "use letters, digits, '_', '.' and '-' only"
 NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]+")
@@ -81,11 +84,12 @@ class Settings:
     def __post_init__(self) -> None:
         if not NAMESPACE.fullmatch(self.namespace):
             raise ConfigurationError(f"namespace: {NAMESPACE_RULE}")
-        if not 0 < self.bounds.value_bytes <= 8 * MIB:
+        if not 0 < self.bounds.value_bytes <= MAX_VALUE_BYTES:
             raise ConfigurationError("bounds.value_bytes: between 1 byte and 8 MiB")
-        numbers = (self.deadlines.operation, self.deadlines.connect, self.deadlines.close)
-        if min(numbers) <= 0:
-            raise ConfigurationError("deadlines: each must be above 0 seconds")
+        for name, part in (("deadlines", self.deadlines), ("breaker", self.breaker), ("bounds", self.bounds)):
+            for setting in fields(part):
+                if not 0 < getattr(part, setting.name) < inf:
+                    raise ConfigurationError(f"{name}.{setting.name}: must be above 0")
 
     @property
     def embedded(self) -> bool:
@@ -120,7 +124,9 @@ class Settings:
                 connect=variables.seconds("POLLY_STATE_CONNECT_DEADLINE", default=deadlines.connect),
             ),
             bounds=Bounds(
-                value_bytes=variables.integer("POLLY_STATE_VALUE_BYTES", default=bounds.value_bytes),
+                value_bytes=variables.integer(
+                    "POLLY_STATE_VALUE_BYTES", default=bounds.value_bytes, most=MAX_VALUE_BYTES
+                ),
                 local_entries=variables.integer("POLLY_STATE_LOCAL_ENTRIES", default=bounds.local_entries),
                 local_bytes=variables.integer("POLLY_STATE_LOCAL_BYTES", default=bounds.local_bytes),
             ),
@@ -142,12 +148,12 @@ class Variables:
             raise ConfigurationError(f"{name}: {NAMESPACE_RULE}")
         return text
 
-    def integer(self, name: str, *, default: int) -> int:
+    def integer(self, name: str, *, default: int, least: int = 1, most: int = 2**53) -> int:
         text = self.text(name)
         if text is None:
             return default
-        if not text.isascii() or not text.isdigit():
-            raise ConfigurationError(f"{name}: must be a whole number")
+        if not text.isascii() or not text.isdigit() or not least <= int(text[:20]) <= most:
+            raise ConfigurationError(f"{name}: must be a whole number from {least} to {most}")
         return int(text)
 
     def seconds(self, name: str, *, default: float) -> float:
@@ -194,8 +200,8 @@ def _address_of_parts(variables: Variables) -> Address | None:
     return Address(
         transport=Transport.TLS if variables.flag("REDIS_TLS", default=False) else Transport.TCP,
         host=host,
-        port=variables.integer("REDIS_PORT", default=6379),
-        db=variables.integer("REDIS_DB", default=0),
+        port=variables.integer("REDIS_PORT", default=6379, most=MAX_PORT),
+        db=variables.integer("REDIS_DB", default=0, least=0),
         username=variables.text("REDIS_USERNAME"),
         password=None if password is None else Secret(password),
     )

@@ -57,11 +57,16 @@ class HybridClock:
         self._last = physical if physical > self._last else self._last + 1
         return f"{self._last:016x}{self.origin}"
 
-    def see(self, stamp: str) -> None:
-        """Stay above a stamp that another writer has left in Redis; one far in the future is not followed."""
+    def see(self, stamp: str, lead: float = 0.0) -> bool:
+        """Stay above a stamp that another writer has left in Redis, by *lead* seconds at least.
+
+        False if it is so far in the future that it is not followed.
+        """
         seen = int(stamp[:16], 16)
-        if seen >> COUNTER_BITS <= (self.now() + MAX_LEAD) * 1000:
-            self._last = max(self._last, seen)
+        if seen >> COUNTER_BITS > (self.now() + MAX_LEAD) * 1000:
+            return False
+        self._last = max(self._last, seen + (int(lead * 1000) << COUNTER_BITS))
+        return True
 
     def follow(self, server_time: float, round_trip: float) -> None:
         """Take a sample of Redis' TIME, read *round_trip* seconds ago at most; the quickest samples count.

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from polly_state.commands import load_scripts
 from polly_state.errors import StoreUnavailable
@@ -131,7 +131,13 @@ class PollyState:
     ) -> None:
         await self.aclose()
 
-    def map(self, name: str, declared: type[T] = object, *, ttl: Ttl | None = None) -> Values[T]:  # type: ignore[assignment]
+    @overload
+    def map(self, name: str, *, ttl: Ttl | None = None) -> Values[object]: ...
+
+    @overload
+    def map(self, name: str, declared: type[T], *, ttl: Ttl | None = None) -> Values[T]: ...
+
+    def map(self, name: str, declared: type[Any] = object, *, ttl: Ttl | None = None) -> Values[Any]:
         """Durable values of one type under ids of your own; without a type, whatever JSON gives back equal.
 
         Raises:
@@ -140,7 +146,13 @@ class PollyState:
         """
         return self._handle(Values, name, declared, ttl, lambda binding: Values(binding, declared))
 
-    def fields(self, name: str, declared: type[T] = object, *, ttl: Ttl | None = None) -> Fields[T]:  # type: ignore[assignment]
+    @overload
+    def fields(self, name: str, *, ttl: Ttl | None = None) -> Fields[object]: ...
+
+    @overload
+    def fields(self, name: str, declared: type[T], *, ttl: Ttl | None = None) -> Fields[T]: ...
+
+    def fields(self, name: str, declared: type[Any] = object, *, ttl: Ttl | None = None) -> Fields[Any]:
         """Durable mappings from names to values of one type; raises as `map` does."""
         return self._handle(Fields, name, declared, ttl, lambda binding: Fields(binding, declared))
 

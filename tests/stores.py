@@ -122,9 +122,7 @@ class Fake:
         self._server = TcpFakeServer(("127.0.0.1", 0))
         self._server.RequestHandlerClass = KeptHandler
         self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
         self.url = f"redis://127.0.0.1:{self._server.server_address[1]}/0"
 

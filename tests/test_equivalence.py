@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import itertools
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import hypothesis.strategies as st
@@ -63,9 +63,7 @@ class Ledger:
     def entered(self, command):
         if not isinstance(command, Add):
             return command
-        origin, totals = self._totals.setdefault(
-            (command.key, command.origin), (f"{next(self._origins):08x}", {})
-        )
+        origin, totals = self._totals.setdefault((command.key, command.origin), (f"{next(self._origins):08x}", {}))
         sign = command.by > 0
         totals[sign] = totals.get(sign, 0) + abs(command.by)
         return replace(command, origin=origin, total=totals[sign])
@@ -99,9 +97,7 @@ def set_register(draw, key):
 
 def patch_fields(draw, key):
     names = [name for name in FIELDS if draw.one_of([True, False])] or ["on"]
-    return PatchFields(
-        key, "", {name: draw.one_of([*CONTENTS, None]) for name in names}, draw.ttl()
-    )
+    return PatchFields(key, "", {name: draw.one_of([*CONTENTS, None]) for name in names}, draw.ttl())
 
 
 def add(draw, key):
@@ -123,9 +119,7 @@ TABLE = {
     Set: set_,
     SetRegister: set_register,
     TimeToLive: lambda draw, key: TimeToLive(key),
-    ToggleField: lambda draw, key: ToggleField(
-        key, "", draw.one_of(FIELDS), b"true", b"false", draw.ttl()
-    ),
+    ToggleField: lambda draw, key: ToggleField(key, "", draw.one_of(FIELDS), b"true", b"false", draw.ttl()),
     Touch: lambda draw, key: Touch(key, draw.one_of([LONG, 2 * LONG])),
 }
 
@@ -133,9 +127,7 @@ TABLE = {
 def test_every_command_takes_part():
     shown = {getattr(commands, name) for name in commands.__all__}
     concrete = {
-        each
-        for each in shown
-        if inspect.isclass(each) and issubclass(each, Command) and "encode" in vars(each)
+        each for each in shown if inspect.isclass(each) and issubclass(each, Command) and "encode" in vars(each)
     } - {Command}
     assert concrete == TABLE.keys()
 
@@ -146,6 +138,10 @@ class Step(NamedTuple):
     command: Command
     lag: int
     twice: bool
+
+    def __repr__(self):
+        parts = {each.name: getattr(self.command, each.name) for each in fields(self.command)}
+        return f"{type(self.command).__name__} {parts} lag={self.lag} twice={self.twice}"
 
 
 class Side:
@@ -160,9 +156,7 @@ class Side:
         self._spare.append(self._bench.stamp())
         if hasattr(command, "stamp"):
             old = 0 < step.lag < len(self._spare)
-            command = command.restamped(
-                self._spare[-1 - step.lag] if old else self._bench.stamp()
-            )
+            command = command.restamped(self._spare[-1 - step.lag] if old else self._bench.stamp())
         return [await self._outcome(command) for _ in range(1 + step.twice)]
 
     async def _outcome(self, command):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import get_args
 
@@ -41,8 +40,8 @@ def test_every_event_has_an_example():
 
 @pytest.mark.parametrize(("event", "level"), EXAMPLES.items())
 def test_an_event_is_frozen_data_and_logged_at_its_level(event, level, caplog):
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(event, dataclasses.fields(event)[0].name, None)
+    with pytest.raises(AttributeError):
+        setattr(event, next(iter(type(event).__annotations__)), None)
     with caplog.at_level(logging.DEBUG, "polly_state"):
         log_event(event)
     assert [("polly_state", level, str(event))] == caplog.record_tuples
@@ -65,7 +64,7 @@ async def test_an_embedded_state_has_nothing_to_tell():
     async with PollyState(Settings(), observers=[told.append]) as state:
         await state.map("x", int).set("a", 1)
         assert state.mode is Mode.EMBEDDED
-    assert [] == told
+    assert told == []
 
 
 def test_every_event_is_public_in_its_module():

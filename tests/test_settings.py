@@ -42,14 +42,14 @@ def test_the_parts_make_an_address():
         REDIS_PASSWORD="p:/@",
         REDIS_TLS="true",
     ).address
-    assert (Transport.TLS, "h", 1, 2, "u", "p:/@") == (
+    assert (
         made.transport,
         made.host,
         made.port,
         made.db,
         made.username,
         made.password.reveal(),
-    )
+    ) == (Transport.TLS, "h", 1, 2, "u", "p:/@")
     assert env(REDIS_HOST="h").address == Address(host="h")
 
 
@@ -68,7 +68,7 @@ def test_use_redis_true_or_auto_uses_it(use):
 
 
 def test_use_redis_true_needs_a_redis():
-    with pytest.raises(ConfigurationError, match="USE_REDIS: .*REDIS_URL"):
+    with pytest.raises(ConfigurationError, match=r"USE_REDIS: .*REDIS_URL"):
         env(USE_REDIS="true")
     assert env(USE_REDIS="auto").embedded
 
@@ -84,9 +84,9 @@ def test_the_rest_has_names_of_its_own():
         POLLY_STATE_LOCAL_ENTRIES="10",
         POLLY_STATE_LOCAL_BYTES="20000",
     )
-    assert ("bot.1", "c1", True) == (made.namespace, made.container_id, made.required)
-    assert (0.5, 1.5) == (made.deadlines.operation, made.deadlines.connect)
-    assert (1000, 10, 20_000) == (made.bounds.value_bytes, made.bounds.local_entries, made.bounds.local_bytes)
+    assert (made.namespace, made.container_id, made.required) == ("bot.1", "c1", True)
+    assert (made.deadlines.operation, made.deadlines.connect) == (0.5, 1.5)
+    assert (made.bounds.value_bytes, made.bounds.local_entries, made.bounds.local_bytes) == (1000, 10, 20_000)
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
@@ -165,9 +165,9 @@ def test_what_cannot_work_is_refused_when_it_is_said(part):
 
 def test_settings_are_data():
     made = Settings.from_url("redis://h", namespace="n", required=True)
-    assert ("n", True, "h") == (made.namespace, made.required, made.address.host)
+    assert (made.namespace, made.required, made.address.host) == ("n", True, "h")
     assert hash(made) == hash(dataclasses.replace(made))
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         made.namespace = "m"
 
 
@@ -189,7 +189,9 @@ def test_a_password_is_never_shown(password, name, text):
 
 
 def test_a_password_in_the_wrong_variable_is_not_repeated():
+    # Put together here, since a traceback quotes the lines of this file.
+    secret = f"S3cr{3}t"
     for name in ("REDIS_URL", "REDIS_PORT", "REDIS_DB", "REDIS_TLS", "USE_REDIS", "POLLY_STATE_DEADLINE"):
         with pytest.raises(ConfigurationError) as refused:
-            env(**{"REDIS_HOST": "h", name: "S3cr3t"})
-        assert "S3cr3t" not in "".join(traceback.format_exception(refused.value))
+            env(**{"REDIS_HOST": "h", name: secret})
+        assert secret not in "".join(traceback.format_exception(refused.value))

@@ -6,9 +6,10 @@ import asyncio
 import secrets
 
 from polly_state.connection.dial import Dialer, take_writer
-from polly_state.connection.link import Link, ReplyError
+from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
 from polly_state.connection.refusals import Concern, concern_of, translated
+from polly_state.connection.replies import ReplyError
 from polly_state.errors import StoreUnavailable
 from polly_state.settings import Settings
 from polly_state.wire import Reply

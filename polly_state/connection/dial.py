@@ -121,7 +121,9 @@ class Dialer:
         if isinstance(error, TimeoutError) or any(isinstance(cause, TimeoutError) for cause in causes):
             hint = "; does it speak TLS? Use redis:// if not" if where.transport is Transport.TLS else ""
             return DeadlineExceeded(f"no connection to Redis at {where} within {self._deadline:g} s{hint}")
-        if not any(isinstance(cause, OSError) for cause in causes) and where.transport is Transport.TCP:
+        hung_up = any(isinstance(cause, ConnectionResetError) for cause in causes)
+        hung_up |= not any(isinstance(cause, OSError) for cause in causes)
+        if hung_up and where.transport is Transport.TCP:
             return StoreUnavailable(f"Redis at {where} hung up during the handshake; if it wants TLS, use rediss://")
         return StoreUnavailable(f"no connection to Redis at {where}: {type(causes[-1]).__name__}")
 

@@ -8,7 +8,6 @@ The deadline is watched by one timer for the oldest batch, not by a timer for ea
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
@@ -17,36 +16,12 @@ from typing import Final, Protocol, cast
 import hiredis
 
 from polly_state.connection.batches import Batches
-from polly_state.errors import DeadlineExceeded, Overloaded, StoreUnavailable
+from polly_state.connection.replies import LinkLost, ReplyError
+from polly_state.errors import DeadlineExceeded, Overloaded
 from polly_state.settings import Bounds
 from polly_state.wire import Reply
 
-__all__ = ["Link", "LinkListener", "LinkLost", "ReplyError"]
-
-
-#: A script may put a line with its name before the error of a command, and some servers a second ERR.
-CODE: Final = re.compile(
-    r"(?:ERR Error (?:running|compiling) script.*?: (?:@?user_script:\d+: )?(?=-?[A-Z]{3,} ))?"
-    r"(?:ERR (?=(?:NOSCRIPT|OUTDATED|WRONGTYPE) ))?-?([A-Z]+)"
-).match
-
-
-class ReplyError(Exception):
-    """An error that Redis answered with; it is handed out as a reply, not raised."""
-
-    @property
-    def code(self) -> str:
-        """The word that tells what is wrong, such as WRONGTYPE, also where a script wraps it."""
-        found = CODE(str(self))
-        return "ERR" if found is None else found[1]
-
-
-class LinkLost(StoreUnavailable):
-    """The link ended before the reply came; *deadline* is what the loop's clock may reach for this command."""
-
-    def __init__(self, reason: str, *, maybe_applied: bool, deadline: float) -> None:
-        super().__init__(f"the connection to Redis was lost: {reason}", maybe_applied=maybe_applied)
-        self.deadline = deadline
+__all__ = ["Link", "LinkListener"]
 
 
 class LinkListener(Protocol):

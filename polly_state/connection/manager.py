@@ -4,46 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
 
 from polly_state.address import Address
 from polly_state.connection.breaker import CircuitState, Happening
 from polly_state.connection.canary import Canary
 from polly_state.connection.circuits import Circuits
+from polly_state.connection.dedicated import DedicatedLinks
 from polly_state.connection.dial import Dialer, take_writer
-from polly_state.connection.link import Link, LinkLost, ReplyError
+from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
 from polly_state.connection.recovery import Recovery
 from polly_state.connection.refusals import Concern, concern_of, translated
+from polly_state.connection.replies import LinkLost, ReplyError
+from polly_state.connection.statistics import ConnectionStatistics
 from polly_state.errors import ConfigurationError, DeadlineExceeded, Overloaded, StateError, StoreUnavailable
 from polly_state.events import ConnectionLost, ConnectionOpened, Observer
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.wire import Reply, Words
 
-__all__ = ["ConnectionManager", "ConnectionStatistics"]
+__all__ = ["ConnectionManager"]
 
 RETRY_BUDGET = 10.0
 RETRY_REFILL = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionStatistics:
-    """A snapshot of the way to Redis."""
-
-    address: str
-    link: CircuitState
-    write: CircuitState
-    connections: int
-    """Shared and dedicated connections made so far."""
-    connected: bool
-    in_flight: int
-    commands: int
-    overdue: int
-    """Commands that passed their deadline so far."""
-    retries: int
 
 
 class ConnectionManager:
@@ -54,7 +39,8 @@ class ConnectionManager:
         self.circuits = Circuits(settings.breaker, observe)
         self._address = str(address)
         self._settings = settings
-        self._deadline = settings.deadlines.operation
+        self.deadline = settings.deadlines.operation
+        """Seconds for one command."""
         self._shared_bytes = settings.bounds.shared_bytes
         self._clock = clock
         self._observe = observe
@@ -62,9 +48,7 @@ class ConnectionManager:
         self._recovery = Recovery(self.circuits, Canary(dialer, settings), settings.breaker, self._reconnect)
         self._current: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._semaphore = asyncio.Semaphore(settings.bounds.dedicated_connections)
-        self._dedicated: set[Link] = set()
-        self._idle: list[Link] = []
+        self._dedicated = DedicatedLinks(self._make_link, self.circuits, settings.bounds.dedicated_connections)
         self._budget = RETRY_BUDGET
         self._made = self._commands = self._overdue = self._retries = 0
         self._closed = False
@@ -111,13 +95,16 @@ class ConnectionManager:
             raise error
         self._retries += 1
         loop = asyncio.get_running_loop()
-        deadline = error.deadline if isinstance(error, LinkLost) else loop.time() + self._deadline
+        deadline = error.deadline if isinstance(error, LinkLost) else loop.time() + self.deadline
         try:
             async with asyncio.timeout_at(deadline):
                 await self._connected()
                 return await self.send(words)
         except TimeoutError as timeout:
             raise DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True) from timeout
+        except StoreUnavailable as second:
+            second.maybe_applied |= error.maybe_applied
+            raise
 
     async def ping(self) -> float:
         """Seconds for a round trip. Raises `StoreUnavailable`."""
@@ -137,8 +124,7 @@ class ConnectionManager:
             self.circuits.found(meaning)
         return meaning
 
-    @asynccontextmanager
-    async def dedicated(self, deadline: float | None = None) -> AsyncGenerator[Link]:
+    def dedicated(self, deadline: float | None = None) -> AbstractAsyncContextManager[Link]:
         """A link of one's own, for what may block or is large; waits while too many are in use.
 
         Args:
@@ -147,19 +133,7 @@ class ConnectionManager:
         Raises:
             StoreUnavailable: Redis is away.
         """
-        if not self.circuits.link.closed:
-            raise self.circuits.refusal()
-        async with self._semaphore:
-            link = await self._dedicated_link(deadline)
-            try:
-                yield link
-            finally:
-                # One that was left in the middle of something is of no more use to anybody.
-                if deadline is None or link.in_flight or not link.alive:
-                    self._dedicated.discard(link)
-                    link.close("done")
-                else:
-                    self._idle.append(link)
+        return self._dedicated.lease(deadline)
 
     def isolate(self, reason: str, seconds: float) -> None:
         """Keep away from Redis for so many seconds, as if it were down."""
@@ -201,7 +175,7 @@ class ConnectionManager:
     def overdue(self, link: Link, count: int, *, silent: bool) -> None:
         """See `LinkListener`: a peer that says nothing for a whole deadline needs no counting."""
         self._overdue += count
-        reason = f"no answer within {self._deadline:g} s"
+        reason = f"no answer within {self.deadline:g} s"
         if silent:
             self.circuits.trip(reason, generation=link.generation)
         else:
@@ -220,10 +194,10 @@ class ConnectionManager:
     async def _send_apart(self, packed: bytes) -> Reply:
         generation = self.circuits.link.generation
         try:
-            async with asyncio.timeout(self._deadline), self.dedicated(self._deadline) as link:
+            async with asyncio.timeout(self.deadline), self.dedicated(self.deadline) as link:
                 return await link.submit(packed)
         except TimeoutError as timeout:
-            self.circuits.failed(generation, f"no answer to a large command within {self._deadline:g} s")
+            self.circuits.failed(generation, f"no answer to a large command within {self.deadline:g} s")
             raise DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True) from timeout
 
     async def _connected(self) -> None:
@@ -246,7 +220,7 @@ class ConnectionManager:
 
     async def _reconnect(self) -> None:
         """Make the shared link anew, and close the link circuit if it was being probed."""
-        link = await self._make_link(self._deadline)
+        link = await self._make_link(self.deadline)
         try:
             await self._sample_time(link)
         except BaseException:
@@ -275,18 +249,6 @@ class ConnectionManager:
         self._observe(ConnectionOpened(self._address, time.perf_counter() - began))
         return link
 
-    async def _dedicated_link(self, deadline: float | None) -> Link:
-        self._idle = [link for link in self._idle if link.alive]
-        if deadline is not None and self._idle:
-            return self._idle.pop()
-        try:
-            link = await self._make_link(deadline)
-        except StoreUnavailable as error:
-            self.circuits.trip(str(error))
-            raise
-        self._dedicated.add(link)
-        return link
-
     async def _sample_time(self, link: Link) -> None:
         began = time.perf_counter()
         reply = await link.submit(pack(("TIME",)))
@@ -298,8 +260,8 @@ class ConnectionManager:
             self._drop_links(self.circuits.link.reason)
 
     def _drop_links(self, reason: str) -> None:
-        links = (*self._dedicated, *([] if self._current is None else [self._current]))
-        self._current, self._idle, self._dedicated = None, [], set()
+        links = [*self._dedicated.take_all(), *([] if self._current is None else [self._current])]
+        self._current = None
         for link in links:
             self._commands += link.commands
             if link.alive:

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from polly_state.connection.breaker import CircuitState, Happening
 from polly_state.connection.canary import Canary
 from polly_state.connection.circuits import Circuits
-from polly_state.connection.link import ReplyError
 from polly_state.connection.refusals import Concern, concern_of, translated
+from polly_state.connection.replies import ReplyError
 from polly_state.errors import ConfigurationError, StoreUnavailable
 from polly_state.retry import until_done
 from polly_state.settings import BreakerSettings

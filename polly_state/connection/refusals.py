@@ -6,7 +6,7 @@ import re
 from enum import Enum
 from typing import Final
 
-from polly_state.connection.link import ReplyError
+from polly_state.connection.replies import ReplyError
 from polly_state.errors import AuthenticationFailed, CommandRejected, StateError, StoreUnavailable
 
 __all__ = ["Concern", "concern_of", "translated"]

@@ -86,13 +86,11 @@ def apply_current(command: Command[T], keyspace: Keyspace, clock: HybridClock) -
     try:
         return command, command.apply(keyspace)
     except Outdated as newer:
-        clock.see(newer.stamp)
+        if not clock.see(newer.stamp):
+            raise overtaken() from None
     assert isinstance(command, Stamped)  # noqa: S101
     command = command.restamped(clock.stamp())
-    try:
-        return command, command.apply(keyspace)
-    except Outdated:
-        raise overtaken() from None
+    return command, command.apply(keyspace)
 
 
 def overtaken() -> CommandRejected:

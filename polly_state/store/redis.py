@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from polly_state.commands import Command, Outdated, Stamped
 from polly_state.connection import ReplyError
-from polly_state.errors import CorruptValue, StateError, StoreUnavailable
+from polly_state.errors import CorruptValue, DeadlineExceeded, StateError, StoreUnavailable
 from polly_state.stamps import HybridClock, is_stamp
 from polly_state.store.base import Ack, Answer, Origin, overtaken
 from polly_state.wire import Reply, Words
@@ -17,12 +18,15 @@ __all__ = ["Connection", "RedisStore"]
 
 T = TypeVar("T")
 
-OVERTAKEN_LIMIT = 8
+MIN_LEAD, MAX_LEAD = 0.0005, 1.0
 REDIS, REMOTE = Origin.REDIS, Ack.REMOTE
 
 
 class Connection(Protocol):
     """What carries words to Redis, as `ConnectionManager` does."""
+
+    deadline: float
+    """Seconds for one call."""
 
     def send(self, words: Words) -> Awaitable[Reply]:
         """Send a command; its reply may be a `ReplyError`."""
@@ -66,15 +70,25 @@ class RedisStore:
         return decoded(command, await self._settle(command, await self._call(command.encode(), command)))
 
     async def _catch_up(self, command: Command[T], reply: Reply) -> T:
-        for _ in range(OVERTAKEN_LIMIT):
+        try:
+            async with asyncio.timeout(self._connection.deadline):
+                return await self._overtake(command, reply)
+        except TimeoutError as timeout:
+            raise DeadlineExceeded("other writers were faster until the deadline", maybe_applied=True) from timeout
+
+    async def _overtake(self, command: Command[T], reply: Reply) -> T:
+        lead = MIN_LEAD
+        while True:
             try:
                 return decoded(command, await self._settle(command, reply))
             except Outdated as newer:
                 assert isinstance(command, Stamped)  # noqa: S101
-                self.clock.see(newer.stamp)
-                command = command.restamped(self.clock.stamp())
-                reply = await self._call(command.encode(), command)
-        raise overtaken()
+                # A clock a hair behind would be overtaken again and again, so the lead grows.
+                lead *= random.uniform(1, 3)
+                if not self.clock.see(newer.stamp, min(lead, MAX_LEAD)):
+                    raise overtaken() from None
+            command = command.restamped(self.clock.stamp())
+            reply = await self._call(command.encode(), command)
 
     async def _settle(self, command: Command[Any], reply: Reply) -> Reply:
         """A reply that is no error: with a script made known first, if that is what was missing."""

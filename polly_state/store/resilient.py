@@ -150,6 +150,9 @@ class ResilientStore:
         if require > self._journal.ack or command.effect in (Effect.CLAIM, Effect.EPHEMERAL):
             self._refuse(cause)
         if not command.answerable(self._mirror):
+            if cause is not None and cause.maybe_applied and command.effect is not Effect.READ:
+                # It may have run: whoever tries again must know.
+                raise cause
             raise StateUnavailable(
                 "Redis is away, and the answer depends on a value that this process has not seen"
             ) from cause

@@ -13,8 +13,9 @@ from redis import Redis
 
 from polly_state import PollyState, Settings
 from polly_state.demo import PlainScreen, SilentScreen, run
+from polly_state.demo.meter import Meter
 from polly_state.demo.tally import Tally
-from polly_state.demo.traffic import GuildSettings, Handles
+from polly_state.demo.traffic import GuildSettings, Handles, Traffic
 from polly_state.testing import Certificates, Server
 
 OUTAGES = ["connected", "frozen", "thawed", "killed", "restarted"]
@@ -172,6 +173,18 @@ async def test_a_server_that_forgets_breaks_the_promise(tmp_path, binary):
     forgetful.chmod(0o700)
     report = await run(Settings(), binaries={"redis": forgetful}, screen=SilentScreen(), seconds=2)
     assert not report.passed
+
+
+async def test_what_the_bot_has_looked_at_it_can_use_in_an_outage(binary):
+    async with Server(binary) as server, PollyState(Settings.from_url(server.url)) as state:
+        _, tally = await Traffic(state, Meter()).prepare()
+        server.freeze()
+        handles = Handles(state)
+        for guild in tally.plays:
+            assert await handles.plays.add(guild) == 1
+            assert await handles.guilds.get(guild) == GuildSettings()
+        for switch, enabled in tally.switches.items():
+            assert await handles.preferences.toggle(*switch) is not enabled
 
 
 @pytest.mark.parametrize(("plays", "lost", "doubled"), [(3, 0, 0), (5, 2, 0), (2, 0, 1)])

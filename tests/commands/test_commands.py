@@ -32,12 +32,13 @@ def example(kind, key="ns:f:{id}"):
 
 
 @every_command
-def test_a_command_is_frozen_slotted_data_with_one_key(kind):
+def test_a_command_is_slotted_data_with_one_key_and_shows_none_of_it(kind):
     command = example(kind)
     assert next(field.name for field in dataclasses.fields(kind)) == "key"
     assert not hasattr(command, "__dict__")
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        command.key = "other"
+    assert command == dataclasses.replace(command)
+    assert command != dataclasses.replace(command, key="other")
+    assert "ns:f" not in repr(command)
 
 
 @every_command
@@ -70,7 +71,7 @@ def test_keys_on_the_wire_share_a_slot(kind):
         assert words[1] == "ns:f:{id}"
     else:
         assert ("EVALSHA", kind.script.digest, 2) == words[:3]
-        assert ("ns:f:{id}", "ns:~m:f:{id}") == words[3:5]
+        assert words[3:5] == ("ns:f:{id}", "ns:~m:f:{id}")
 
 
 @every_command
@@ -79,12 +80,12 @@ def test_what_is_sent_later_says_what_to_set_and_not_what_to_change(kind):
     command = example(kind)
     if isinstance(command, Stamped):
         command = command.restamped("0" * 24)
-    for part in command.settled(True if kind is not example else None, "f" * 24):
+    for part in command.settled(True, "f" * 24):
         assert part.key == command.key
         assert not isinstance(part, ToggleField)
         assert part.effect in (Effect.DURABLE, Effect.CACHE)
         part.apply(keyspace)
-    assert (() == command.settled(True, "f" * 24)) is (kind.effect is Effect.READ)
+    assert (command.settled(True, "f" * 24) == ()) is (kind.effect is Effect.READ)
 
 
 def test_a_condition_that_held_is_settled_without_it():
@@ -102,7 +103,7 @@ def test_a_toggle_is_settled_as_the_state_it_came_to():
 def test_a_patch_is_settled_field_by_field_and_later_ones_take_their_slots():
     patch = PatchFields("k", "0" * 24, {"a": b"1", "b": None})
     parts = patch.settled(True, "1" * 24)
-    assert [{"a": b"1"}, {"b": None}] == [part.changes for part in parts]
+    assert [part.changes for part in parts] == [{"a": b"1"}, {"b": None}]
     assert len({part.slot for part in parts}) == 2
     later = PatchFields("k", "2" * 24, {"a": b"2"}).settled(True, "3" * 24)
     assert parts[0].slot == later[0].slot

@@ -27,9 +27,7 @@ def patch(store, changes, stamp=None, **rest):
 
 
 def toggle(store, field="f", stamp=None, **rest):
-    return ToggleField(
-        store.key(), store.stamp() if stamp is None else stamp, field, ON, OFF, **rest
-    )
+    return ToggleField(store.key(), store.stamp() if stamp is None else stamp, field, ON, OFF, **rest)
 
 
 def clear(store, stamp=None):

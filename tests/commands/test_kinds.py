@@ -39,7 +39,7 @@ FOR_HASHES = [
     lambda key, stamp: PatchFields(key, stamp, {"a": b"1"}),
     lambda key, stamp: PatchFields(key, stamp, {"a": None}),
     lambda key, stamp: ToggleField(key, stamp, "a", b"1", b"0"),
-    lambda key, stamp: ClearFields(key, stamp),
+    ClearFields,
 ]
 
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 import pytest
 
 from polly_state.commands import Add, Count, companion
-from polly_state.connection.link import LinkLost, ReplyError
 from polly_state.connection.packing import pack
+from polly_state.connection.replies import LinkLost, ReplyError
 from polly_state.errors import DeadlineExceeded, Overloaded
 from polly_state.settings import Bounds
 from polly_state.stamps import HybridClock

@@ -60,7 +60,7 @@ async def test_all_of_a_user_and_of_nobody_else(preferences):
 async def test_a_file_is_taken_over(preferences, tmp_path):
     path = written(tmp_path, {"1:a": True, "1:b:c": False, "2:a": True})
     done = await preferences.import_file(path)
-    assert (2, 3, Ack.LOCAL_VOLATILE) == (done.users, done.preferences, done.ack)
+    assert (done.users, done.preferences, done.ack) == (2, 3, Ack.LOCAL_VOLATILE)
     assert await preferences.all(1) == {"a": True, "b:c": False}
     assert await preferences.all(2) == {"a": True}
 
@@ -73,16 +73,16 @@ async def test_an_import_leaves_other_switches_alone_and_may_be_repeated(prefere
 
 
 async def test_an_empty_file_of_the_form_imports_nothing(preferences, tmp_path):
-    assert (0, 0) == (await preferences.import_file(written(tmp_path, {})))[:2]
+    assert (await preferences.import_file(written(tmp_path, {})))[:2] == (0, 0)
 
 
 async def test_the_real_file_is_taken_over(preferences):
     if not SHARED.exists():
         pytest.skip("the shared preferences are not on this machine")
-    assert (2, 4) == (await preferences.import_file(SHARED))[:2]
+    assert (await preferences.import_file(SHARED))[:2] == (2, 4)
     expected = {"TestBot": True, "MyBot": False, "namespace:bot:v1": True}
     assert expected == await preferences.all(123456)
-    assert {"e2e_test_bot": False} == await preferences.all(99999)
+    assert await preferences.all(99999) == {"e2e_test_bot": False}
 
 
 BAD = [

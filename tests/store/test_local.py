@@ -14,8 +14,8 @@ DAY = 86_400
 
 async def test_an_answer_says_that_it_is_local_and_how_well_it_is_kept(local):
     answer = await local.store.execute(SetRegister("a", local.stamp(), b"1"))
-    assert (True, Origin.LOCAL, Ack.LOCAL_VOLATILE, 0.0) == answer
-    assert (b"1", Origin.LOCAL, Ack.LOCAL_VOLATILE, 0.0) == await local.store.execute(Get("a"))
+    assert answer == (True, Origin.LOCAL, Ack.LOCAL_VOLATILE, 0.0)
+    assert await local.store.execute(Get("a")) == (b"1", Origin.LOCAL, Ack.LOCAL_VOLATILE, 0.0)
 
 
 @pytest.mark.parametrize("require", [Ack.LOCAL_DURABLE, Ack.REMOTE, Ack.REPLICATED])
@@ -27,7 +27,7 @@ async def test_more_than_it_can_give_is_refused_and_nothing_is_written(local, re
 
 async def test_many_are_answered_in_order(local):
     answers = await local.store.execute_many([Set("a", b"1"), Get("a"), Set("a", b"2"), Get("a")])
-    assert [True, b"1", True, b"2"] == [answer.value for answer in answers]
+    assert [answer.value for answer in answers] == [True, b"1", True, b"2"]
 
 
 async def test_an_outdated_write_of_a_waiting_caller_is_written_newer(local):
@@ -57,7 +57,7 @@ async def test_a_full_store_refuses_aloud_and_goes_on():
     await values.set("b", 2)
     with pytest.raises(LocalStoreFull):
         await values.set("c", 3)
-    assert {"a": 1, "b": 2} == await values.get_many(["a", "b", "c"])
+    assert await values.get_many(["a", "b", "c"]) == {"a": 1, "b": 2}
     await values.delete("a")
     await values.set("c", 3)
-    assert {"b": 2, "c": 3} == await values.get_many(["a", "b", "c"])
+    assert await values.get_many(["a", "b", "c"]) == {"b": 2, "c": 3}

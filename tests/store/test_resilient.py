@@ -25,9 +25,10 @@ from polly_state import (
     StateUnavailable,
     StoreUnavailable,
 )
-from polly_state.commands import Delete, Get, Set
+from polly_state.commands import Add, Delete, Get, Set
 from polly_state.errors import StateError
 from polly_state.events import ModeChanged, OperationDead, Replayed
+from polly_state.store.journal import MemoryJournal
 from polly_state.testing import FaultProxy, Server
 from tests.outages import Record, in_thread, settings_for, state_at, until
 from tests.testing.wire import ask
@@ -189,11 +190,12 @@ async def test_what_was_decided_locally_is_replayed_as_decided(proxy, state, oth
     await things(state).set("x", 1)
     await things(state).get("absent")
     await cut(proxy, state)
+    await other.preferences.toggle(1, "bot")
+    await asyncio.sleep(0.01)
     assert await state.preferences.toggle(1, "bot")
     assert await things(state).create("absent", 3)
     assert not await things(state).create("absent", 4)
     assert await things(state).update("x", 8)
-    await other.preferences.toggle(1, "bot")
     await mend(proxy, state)
     # Both turned it on, seen from where they were: turned twice it would be off.
     assert await other.preferences.is_enabled(1, "bot")
@@ -420,6 +422,44 @@ async def test_a_redis_that_refuses_writes_is_read_and_gets_them_later(binary, n
         ask(server.url, "CONFIG SET maxmemory 0")
         await until(lambda: state.mode is Mode.CONNECTED)
         assert (await things(state).read("x"))[:2] == (2, Origin.REDIS)
+
+
+async def test_a_reply_older_than_a_kept_write_is_not_believed(binary, namespace):
+    async with (
+        Server(binary) as server,
+        FaultProxy(server.url) as proxy,
+        state_at(proxy.url, namespace=namespace) as state,
+    ):
+        await things(state).set("x", 1)
+        ask(server.url, "CONFIG SET maxmemory 1")
+        await things(state).set("other", 1)
+        assert Mode.READ_ONLY is state.mode
+        proxy.hold()
+        early = asyncio.create_task(things(state).read("x"))
+        await until(lambda: state.statistics().connection.in_flight)
+        await things(state).set("x", 2)
+        proxy.heal()
+        assert (await early)[:2] == (2, Origin.JOURNAL)
+
+
+async def test_kept_writes_are_not_dropped_to_make_room_for_what_is_read(binary, namespace):
+    bounds = Bounds(local_entries=20)
+    async with Server(binary) as server, state_at(server.url, namespace=namespace, bounds=bounds) as state:
+        ask(server.url, "CONFIG SET maxmemory 1")
+        for number in range(5):
+            await things(state).set(number, number)
+        assert Mode.READ_ONLY is state.mode
+        await things(state).get_many(f"other {number}" for number in range(100))
+        assert {number: number for number in range(5)} == await things(state).get_many(range(5))
+
+
+def test_a_total_is_never_replaced_by_an_older_one():
+    journal = MemoryJournal(10)
+    newer, older = Add("k", "0000000a", 5, 1), Add("k", "0000000a", 3, 1)
+    journal.record([newer])
+    journal.record([older])
+    assert [newer] == journal.pending("k")
+    assert len(journal) == 1
 
 
 async def test_misconfigured_raises_and_serves_nothing_old(binary, namespace):

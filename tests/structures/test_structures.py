@@ -56,7 +56,7 @@ async def test_an_acknowledgement_and_an_origin_tell_where_it_is(store, handle):
     ack = await values.set("a", 1)
     found = await values.read("a")
     assert (ack is Ack.REMOTE) is (found.origin is Origin.REDIS)
-    assert (1, 0.0, False) == (found.value, found.age, found.stale)
+    assert (found.value, found.age, found.stale) == (1, 0.0, False)
     assert (await values.read("b", default=7)).value == 7
 
 
@@ -122,8 +122,8 @@ async def test_many_are_read_at_once(store, handle):
     values = handle(Values, int)
     for number in range(5):
         await values.set(number, number)
-    assert {0: 0, 4: 4} == await values.get_many([0, 4, 99])
-    assert {} == await values.get_many([])
+    assert await values.get_many([0, 4, 99]) == {0: 0, 4: 4}
+    assert await values.get_many([]) == {}
 
 
 @pytest.mark.parametrize("ttl", [0, -1, 0.0001, 1e12, float("nan"), float("inf"), timedelta(0)])
@@ -199,7 +199,12 @@ async def test_fields_written_at_once_are_all_there(store, handle):
 @pytest.mark.parametrize("name", ["", "x" * 513, "\ud800"])
 async def test_a_name_that_cannot_be_a_field_is_a_value_error(store, handle, name):
     fields = handle(Fields, bool)
-    for attempt in (fields.get("g", name), fields.set("g", name, True), fields.delete("g", name), fields.toggle("g", name)):
+    for attempt in (
+        fields.get("g", name),
+        fields.set("g", name, True),
+        fields.delete("g", name),
+        fields.toggle("g", name),
+    ):
         with pytest.raises(ValueError):
             await attempt
 
@@ -217,7 +222,7 @@ async def test_a_field_needs_a_name_and_a_patch_a_field(store, handle):
 async def test_fifty_toggles_at_once_give_the_exact_result(store, handle):
     fields = handle(Fields, bool)
     states = await asyncio.gather(*(fields.toggle("u", "bot") for _ in range(51)))
-    assert (26, 25) == (states.count(True), states.count(False))
+    assert (states.count(True), states.count(False)) == (26, 25)
     assert await fields.get("u", "bot") is True
 
 

@@ -40,7 +40,7 @@ async def fields(state: PollyState) -> None:
     assert_type(await switches.get(1, "a"), bool | None)
     assert_type(await switches.toggle(1, "a"), bool)
     texts = state.fields("texts", str)
-    await texts.toggle(1, "a")  # type: ignore[misc]  # pyright: ignore
+    await texts.toggle(1, "a")  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     await texts.set(1, "a", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

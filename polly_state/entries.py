@@ -1,0 +1,157 @@
+"""Entries: what is known of keys, bounded in number and bytes."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from polly_state.errors import LocalStoreFull
+
+__all__ = ["NO_STAMPS", "TOMBSTONE", "Content", "Entries", "Entry"]
+
+ENTRY_OVERHEAD: Final = 200
+STAMP_SIZE: Final = 120
+SWEEP_INTERVAL: Final = 1.0
+SWEEP_STAMPS: Final = 128
+TOMBSTONE: Final = 86_400.0
+"""Seconds for which the stamps of what is gone are kept."""
+NO_STAMPS: Final[Mapping[str, str]] = MappingProxyType({})
+
+Content = bytes | dict[str, bytes | None] | None
+"""A string, a hash, or nothing; a field of None is known to be absent from a hash that is not whole."""
+
+
+class Entry:
+    """What is known of one key."""
+
+    __slots__ = ("content", "content_size", "expires_at", "learned_at", "size", "stamps", "whole")
+
+    def __init__(self, content: Content, learned_at: float) -> None:
+        self.content = content
+        self.learned_at = learned_at
+        self.expires_at: float | None = None
+        self.stamps: dict[str, str] = {}
+        self.whole = True
+        self.content_size = 0
+        self.size = 0
+
+    @property
+    def present(self) -> bool:
+        """Whether there is something at the key, and not only known absences."""
+        if self.whole or not isinstance(self.content, dict):
+            return self.content is not None
+        return any(content is not None for content in self.content.values())
+
+
+class Entries:
+    """Entries by key. Pinned ones stay; the others are dropped, least recently used first, when room is needed."""
+
+    def __init__(
+        self,
+        *,
+        max_entries: int = 100_000,
+        max_bytes: int = 64 * 1024 * 1024,
+        mirror: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.now = clock
+        self.mirror = mirror
+        self.size = 0
+        self._pinned_size = 0
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._recent: OrderedDict[str, Entry] = OrderedDict()
+        self._pinned: dict[str, Entry] = {}
+        self._swept_at = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._pinned)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._recent
+        yield from self._pinned
+
+    def claim(self, key: str, content_size: int, stamps: Mapping[str, str], *, durable: bool) -> Entry:
+        """The entry of *key*, made if need be, with room for new content and with *stamps* noted.
+
+        Raises `LocalStoreFull` if there is no room, also after dropping what may be dropped; then nothing is.
+        """
+        entry = self._recent.get(key) or self._pinned.get(key)
+        held = NO_STAMPS if entry is None else entry.stamps
+        count = len(held) + sum(slot not in held for slot in stamps)
+        size = ENTRY_OVERHEAD + len(key) + content_size + count * STAMP_SIZE
+        growth = size if entry is None else size - entry.size
+        if growth > 0:
+            self._make_room(key, growth, new=entry is None)
+        if entry is None:
+            entry = self._recent[key] = Entry(None, self.now())
+        if not entry.present:
+            entry.expires_at = None
+        if key in self._pinned:
+            self._pinned_size += growth
+        self.size += growth
+        entry.size, entry.content_size = size, content_size
+        entry.learned_at = self.now()
+        entry.stamps.update(stamps)
+        if stamps and count // SWEEP_STAMPS > len(held) // SWEEP_STAMPS:
+            self._drop_old_stamps(entry, max(stamps.values()))
+        if durable and not self.mirror:
+            self.pin(key)
+        return entry
+
+    def forget(self, key: str) -> None:
+        """Hold nothing of *key*, not even that it is absent."""
+        self.unpin(key)
+        entry = self._recent.pop(key, None)
+        if entry is not None:
+            self.size -= entry.size
+
+    def pin(self, key: str) -> None:
+        """Keep the entry from being dropped to make room."""
+        entry = self._recent.pop(key, None)
+        if entry is not None:
+            self._pinned[key] = entry
+            self._pinned_size += entry.size
+
+    def unpin(self, key: str) -> None:
+        """Let the entry be dropped again when room is needed."""
+        entry = self._pinned.pop(key, None)
+        if entry is not None:
+            self._recent[key] = entry
+            self._pinned_size -= entry.size
+
+    def _drop_old_stamps(self, entry: Entry, newest: str) -> None:
+        held = {f"f:{field}" for field in entry.content} if isinstance(entry.content, dict) else set[str]()
+        oldest = f"{int(newest[:12], 16) - int(TOMBSTONE * 1000):012x}"
+        entry.stamps = {slot: each for slot, each in entry.stamps.items() if slot in held or each >= oldest}
+
+    def _make_room(self, key: str, growth: int, *, new: bool) -> None:
+        if self._fits(growth, new=new):
+            return
+        self._drop_lapsed()
+        own = self._recent.get(key)
+        kept_entries = len(self._pinned) + (new or own is not None)
+        kept_size = self._pinned_size + (0 if own is None else own.size)
+        if kept_entries > self._max_entries or kept_size + growth > self._max_bytes:
+            raise LocalStoreFull("the local store is at its bounds; raise local_entries or local_bytes, or delete some")
+        if own is not None:
+            self._recent.move_to_end(key)
+        while not self._fits(growth, new=new):
+            self.size -= self._recent.popitem(last=False)[1].size
+
+    def _fits(self, growth: int, *, new: bool) -> bool:
+        return len(self) + new <= self._max_entries and self.size + growth <= self._max_bytes
+
+    def _drop_lapsed(self) -> None:
+        now = self.now()
+        if now < self._swept_at + SWEEP_INTERVAL:
+            return
+        self._swept_at = now
+        lapsed = [
+            key for key, entry in self._pinned.items() if entry.expires_at is not None and entry.expires_at <= now
+        ]
+        for key in lapsed:
+            self.forget(key)
