@@ -162,8 +162,9 @@ class Variables:
             return default
         try:
             seconds = float(text)
-        except ValueError as error:
-            raise ConfigurationError(f"{name}: must be a number of seconds, such as 0.25") from error
+        except ValueError:
+            # The cause would quote what may be a password in the wrong place.
+            raise ConfigurationError(f"{name}: must be a number of seconds, such as 0.25") from None
         if not 0 < seconds <= MAX_DEADLINE:
             raise ConfigurationError(f"{name}: must be above 0 and at most {MAX_DEADLINE} seconds")
         return seconds

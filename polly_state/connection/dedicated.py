@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from polly_state.connection.circuits import Circuits
 from polly_state.connection.link import Link
-from polly_state.errors import StoreUnavailable
+from polly_state.errors import StateError, StoreUnavailable
 
 __all__ = ["DedicatedLinks"]
 
@@ -24,13 +24,12 @@ class DedicatedLinks:
         self._free = asyncio.Semaphore(max_links)
         self._links: set[Link] = set()
         self._idle: list[Link] = []
+        self._closed = False
 
     @asynccontextmanager
     async def lease(self, deadline: float | None) -> AsyncGenerator[Link]:
         """A link for the length of the block; see `ConnectionManager.dedicated`."""
         async with self._free:
-            if not self._circuits.link.closed:
-                raise self._circuits.refusal()
             link = await self._link(deadline)
             try:
                 yield link
@@ -42,12 +41,17 @@ class DedicatedLinks:
                 else:
                     self._idle.append(link)
 
+    def close(self) -> None:
+        """Lend no more links."""
+        self._closed = True
+
     def take_all(self) -> set[Link]:
         """Every link, in use or idle, for the caller to close; none is kept."""
         links, self._links, self._idle = self._links, set(), []
         return links
 
     async def _link(self, deadline: float | None) -> Link:
+        self._check_wanted()
         self._idle = [link for link in self._idle if link.alive]
         if deadline is not None and self._idle:
             return self._idle.pop()
@@ -57,5 +61,14 @@ class DedicatedLinks:
         except StoreUnavailable as error:
             self._circuits.trip(str(error))
             raise
+        try:
+            self._check_wanted()
+        except StateError:
+            link.close("no longer wanted")
+            raise
         self._links.add(link)
         return link
+
+    def _check_wanted(self) -> None:
+        if self._closed or not self._circuits.link.closed:
+            raise self._circuits.refusal()

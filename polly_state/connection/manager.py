@@ -103,8 +103,9 @@ class ConnectionManager:
         except TimeoutError as timeout:
             raise DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True) from timeout
         except StoreUnavailable as second:
-            second.maybe_applied |= error.maybe_applied
-            raise
+            if second.maybe_applied or not error.maybe_applied:
+                raise
+            raise StoreUnavailable(str(second), maybe_applied=True) from second
 
     async def ping(self) -> float:
         """Seconds for a round trip. Raises `StoreUnavailable`."""
@@ -162,6 +163,7 @@ class ConnectionManager:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
+        self._dedicated.close()
         self._drop_links("closed")
         # The transports tell of their end in the loop's next turn.
         await asyncio.sleep(0)
