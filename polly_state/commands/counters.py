@@ -36,14 +36,17 @@ class Count(Command[int]):
         return parse(keyspace.string(self.key))
 
     def answerable(self, keyspace: Keyspace) -> bool:
-        return keyspace.knows(self.key)
+        return countable(keyspace, self.key)
 
     def learn(self, keyspace: Keyspace, result: int) -> None:
-        # 0 may be a counter at 0, or none.
-        if result == 0:
-            keyspace.forget(self.key)
-        else:
+        if result != 0:
             keyspace.remember(self.key, b"%d" % result)
+            return
+        # 0 may be a counter at 0, or none: enough to count on from, and for no other question.
+        keyspace.remove(self.key)
+        entry = keyspace.entry(self.key)
+        if entry is not None:
+            entry.whole = False
 
 
 @command
@@ -84,7 +87,7 @@ class Add(Command[int]):
         return value
 
     def answerable(self, keyspace: Keyspace) -> bool:
-        return keyspace.knows(self.key)
+        return countable(keyspace, self.key)
 
     def learn(self, keyspace: Keyspace, result: int) -> None:
         expires_at = keyspace.expires_at(self.key) if self.ttl is None else keyspace.now() + self.ttl
@@ -102,6 +105,12 @@ class Add(Command[int]):
     @property
     def slot(self) -> str:
         return ("-" if self.by < 0 else "+") + self.origin
+
+
+def countable(keyspace: Keyspace, key: str) -> bool:
+    """Whether the number at *key* is known, be it 0 because there is none."""
+    entry = keyspace.entry(key)
+    return keyspace.knows(key) or (entry is not None and entry.content is None)
 
 
 def parse(content: bytes | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from polly_state.connection.dial import Dialer, take_writer
+from polly_state.connection.dial import Dialer
 from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
 from polly_state.connection.refusals import Concern, concern_of, translated
@@ -27,7 +27,6 @@ class Canary:
 
     def __init__(self, dialer: Dialer, settings: Settings) -> None:
         self._dialer = dialer
-        self._bounds = settings.bounds
         self._deadline = settings.deadlines.operation
         self._key = f"{settings.namespace}:~canary:{{{secrets.token_hex(4)}}}"
 
@@ -36,9 +35,7 @@ class Canary:
 
         Raises `StoreUnavailable` or `ConfigurationError` if it does not answer, or answers nonsense.
         """
-        connection = await self._dialer.dial()
-        link = Link(self, self._bounds, self._deadline)
-        link.take_over(take_writer(connection))
+        link = await self._dialer.link(self, self._deadline)
         try:
             nonce = secrets.token_hex(8).encode()
             written, read = await asyncio.gather(

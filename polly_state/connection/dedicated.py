@@ -28,7 +28,15 @@ class DedicatedLinks:
 
     @asynccontextmanager
     async def lease(self, deadline: float | None) -> AsyncGenerator[Link]:
-        """A link for the length of the block; see `ConnectionManager.dedicated`."""
+        """A link of one's own for the length of the block; waits while too many are in use.
+
+        Args:
+            deadline: Seconds for each command on it; None for as long as it takes, which is for what blocks.
+
+        Raises:
+            StoreUnavailable: Redis is away.
+            ConfigurationError: Redis refuses the password or the certificate.
+        """
         async with self._free:
             link = await self._link(deadline)
             try:

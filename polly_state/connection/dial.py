@@ -24,6 +24,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from polly_state.address import Address, Transport
+from polly_state.connection.link import Link, LinkListener
 from polly_state.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -32,6 +33,7 @@ from polly_state.errors import (
     StoreUnavailable,
     TLSFailed,
 )
+from polly_state.settings import Bounds
 
 __all__ = ["Dialer", "take_writer"]
 
@@ -39,10 +41,18 @@ __all__ = ["Dialer", "take_writer"]
 class Dialer:
     """Makes connections to one address, each ready for commands, within a deadline in seconds."""
 
-    def __init__(self, address: Address, deadline: float) -> None:
+    def __init__(self, address: Address, deadline: float, bounds: Bounds) -> None:
         self.address = address
         self._deadline = deadline
+        self._bounds = bounds
         self._tls: ssl.SSLContext | None = None
+
+    async def link(self, listener: LinkListener, deadline: float | None) -> Link:
+        """A link over a new connection; *deadline* is for its commands. Raises as `dial` does."""
+        connection = await self.dial()
+        link = Link(listener, self._bounds, deadline)
+        link.take_over(take_writer(connection))
+        return link
 
     async def dial(self) -> AbstractConnection:
         """A connection with the handshake done.

@@ -98,25 +98,22 @@ class Link(asyncio.Protocol):
             Overloaded: Too much is in flight; nothing was sent.
             LinkLost: The link has ended; nothing was sent. The future may also end with it, or `DeadlineExceeded`.
         """
-        if self._reason is not None:
-            raise LinkLost(self._reason, maybe_applied=False, deadline=self._due())
-        pending = self._pending
-        if len(pending) >= self._max_commands or self._batches.size + len(packed) > self._max_bytes:
-            self._batches.answered(self._answered)
-        if len(pending) >= self._max_commands or self._batches.size + len(packed) > self._max_bytes:
-            raise Overloaded(f"{len(pending)} commands ({self._batches.size} bytes) are in flight already")
+        pending, batches = self._pending, self._batches
+        size = len(packed)
+        if self._reason is not None or len(pending) >= self._max_commands or batches.size + size > self._max_bytes:
+            self._check_room(size)
         future = self._create_future()
-        self._batches.size += len(packed)
+        batches.size += size
         self.commands += 1
-        if self._lone and not pending and not self._flushing and self._writable:
-            # A lone caller need not wait for the loop's next turn.
-            pending.append(future)
-            self._close_batch(len(packed))
+        # A lone caller need not wait for the loop's next turn.
+        alone = self._lone and not self._flushing and not pending and self._writable
+        pending.append(future)
+        if alone:
+            self._close_batch(size)
             self._transport.write(packed)  # type: ignore[union-attr]
             return future
-        pending.append(future)
         self._buffer.append(packed)
-        self._buffer_size += len(packed)
+        self._buffer_size += size
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
@@ -169,6 +166,13 @@ class Link(asyncio.Protocol):
         """The peer takes bytes again."""
         self._writable = True
         self._write()
+
+    def _check_room(self, size: int) -> None:
+        if self._reason is not None:
+            raise LinkLost(self._reason, maybe_applied=False, deadline=self._due())
+        self._batches.answered(self._answered)
+        if len(self._pending) >= self._max_commands or self._batches.size + size > self._max_bytes:
+            raise Overloaded(f"{len(self._pending)} commands ({self._batches.size} bytes) are in flight already")
 
     def _end(self, reason: str) -> None:
         if self._reason is None:

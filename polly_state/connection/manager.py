@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager
 
 from polly_state.address import Address
 from polly_state.connection.breaker import CircuitState, Happening
+from polly_state.connection.budget import RetryBudget
 from polly_state.connection.canary import Canary
 from polly_state.connection.circuits import Circuits
 from polly_state.connection.dedicated import DedicatedLinks
-from polly_state.connection.dial import Dialer, take_writer
+from polly_state.connection.dial import Dialer
 from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
 from polly_state.connection.recovery import Recovery
 from polly_state.connection.refusals import Concern, concern_of, translated
 from polly_state.connection.replies import LinkLost, ReplyError
+from polly_state.connection.server_time import sample_time
 from polly_state.connection.statistics import ConnectionStatistics
 from polly_state.errors import ConfigurationError, DeadlineExceeded, Overloaded, StateError, StoreUnavailable
 from polly_state.events import ConnectionLost, ConnectionOpened, Observer
@@ -27,15 +28,12 @@ from polly_state.wire import Reply, Words
 
 __all__ = ["ConnectionManager"]
 
-RETRY_BUDGET = 10.0
-RETRY_REFILL = 0.1
-
 
 class ConnectionManager:
     """Carries commands to one Redis. It owns its links and its tasks, and belongs to one event loop."""
 
     def __init__(self, address: Address, settings: Settings, *, clock: HybridClock, observe: Observer) -> None:
-        dialer = Dialer(address, settings.deadlines.connect)
+        dialer = Dialer(address, settings.deadlines.connect, settings.bounds)
         self.circuits = Circuits(settings.breaker, observe)
         self._address = str(address)
         self._settings = settings
@@ -48,8 +46,8 @@ class ConnectionManager:
         self._recovery = Recovery(self.circuits, Canary(dialer, settings), settings.breaker, self._reconnect)
         self._current: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._dedicated = DedicatedLinks(self._make_link, self.circuits, settings.bounds.dedicated_connections)
-        self._budget = RETRY_BUDGET
+        self.dedicated = DedicatedLinks(self._make_link, self.circuits, settings.bounds.dedicated_connections)
+        self._budget = RetryBudget()
         self._made = self._commands = self._overdue = self._retries = 0
         self._closed = False
         self.circuits.on_change += (self._follow_circuits, self._recovery.begin)
@@ -91,7 +89,7 @@ class ConnectionManager:
         """
         hopeless = isinstance(error, (Overloaded, DeadlineExceeded)) or not self.circuits.link.closed or self._closed
         # What was not sent is a first attempt still; what may have run must bear it, and there must be reason to hope.
-        if hopeless or (error.maybe_applied and (not repeatable or self._budget < 1)):
+        if hopeless or (error.maybe_applied and (not repeatable or self._budget.empty)):
             raise error
         self._retries += 1
         loop = asyncio.get_running_loop()
@@ -125,17 +123,6 @@ class ConnectionManager:
             self.circuits.found(meaning)
         return meaning
 
-    def dedicated(self, deadline: float | None = None) -> AbstractAsyncContextManager[Link]:
-        """A link of one's own, for what may block or is large; waits while too many are in use.
-
-        Args:
-            deadline: Seconds for each command on it; None for as long as it takes.
-
-        Raises:
-            StoreUnavailable: Redis is away.
-        """
-        return self._dedicated.lease(deadline)
-
     def isolate(self, reason: str, seconds: float) -> None:
         """Keep away from Redis for so many seconds, as if it were down."""
         self.circuits.isolate(reason)
@@ -163,7 +150,7 @@ class ConnectionManager:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
-        self._dedicated.close()
+        self.dedicated.close()
         self._drop_links("closed")
         # The transports tell of their end in the loop's next turn.
         await asyncio.sleep(0)
@@ -171,8 +158,7 @@ class ConnectionManager:
     def answered(self, link: Link, count: int) -> None:
         """See `LinkListener`."""
         self.circuits.link.succeeded(link.generation, count)
-        if self._budget < RETRY_BUDGET:
-            self._budget = min(RETRY_BUDGET, self._budget + count * RETRY_REFILL)
+        self._budget.earn(count)
 
     def overdue(self, link: Link, count: int, *, silent: bool) -> None:
         """See `LinkListener`: a peer that says nothing for a whole deadline needs no counting."""
@@ -188,7 +174,7 @@ class ConnectionManager:
         self._observe(ConnectionLost(self._address, reason, unsent, unknown))
         if self._closed or link is not self._current:
             return
-        self._budget = max(0.0, self._budget - 1)
+        self._budget.spend()
         self.circuits.failed(link.generation, reason)
         if self.circuits.link.closed:
             _ = self._begin_connecting()
@@ -196,7 +182,7 @@ class ConnectionManager:
     async def _send_apart(self, packed: bytes) -> Reply:
         generation = self.circuits.link.generation
         try:
-            async with asyncio.timeout(self.deadline), self.dedicated(self.deadline) as link:
+            async with asyncio.timeout(self.deadline), self.dedicated.lease(self.deadline) as link:
                 return await link.submit(packed)
         except TimeoutError as timeout:
             self.circuits.failed(generation, f"no answer to a large command within {self.deadline:g} s")
@@ -224,7 +210,7 @@ class ConnectionManager:
         """Make the shared link anew, and close the link circuit if it was being probed."""
         link = await self._make_link(self.deadline)
         try:
-            await self._sample_time(link)
+            await sample_time(link, self._clock)
         except BaseException:
             link.close("given up")
             raise
@@ -243,26 +229,18 @@ class ConnectionManager:
 
     async def _make_link(self, deadline: float | None) -> Link:
         began = time.perf_counter()
-        connection = await self._dialer.dial()
-        link = Link(self, self._settings.bounds, deadline)
+        link = await self._dialer.link(self, deadline)
         link.generation = self.circuits.link.generation
-        link.take_over(take_writer(connection))
         self._made += 1
         self._observe(ConnectionOpened(self._address, time.perf_counter() - began))
         return link
-
-    async def _sample_time(self, link: Link) -> None:
-        began = time.perf_counter()
-        reply = await link.submit(pack(("TIME",)))
-        if not isinstance(reply, ReplyError):
-            self._clock.follow(int(reply[0]) + int(reply[1]) / 1e6, time.perf_counter() - began)
 
     def _follow_circuits(self) -> None:
         if not self.circuits.link.closed:
             self._drop_links(self.circuits.link.reason)
 
     def _drop_links(self, reason: str) -> None:
-        links = [*self._dedicated.take_all(), *([] if self._current is None else [self._current])]
+        links = [*self.dedicated.take_all(), *([] if self._current is None else [self._current])]
         self._current = None
         for link in links:
             self._commands += link.commands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import hiredis
@@ -10,8 +11,5 @@ from polly_state.wire import Words
 
 __all__ = ["pack"]
 
-
-def pack(words: Words) -> bytes:
-    """One command in the Redis serialization protocol."""
-    packed: bytes = hiredis.pack_command(cast("Any", words))
-    return packed
+pack = cast("Callable[[Words], bytes]", cast("Any", hiredis.pack_command))
+"""One command in the Redis serialization protocol; not a function around it, which would cost a fifth more."""

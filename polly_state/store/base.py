@@ -11,7 +11,7 @@ from polly_state.errors import CommandRejected
 from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
 
-__all__ = ["Ack", "Answer", "Origin", "Store", "apply_current", "overtaken"]
+__all__ = ["Ack", "Answer", "Origin", "Store", "apply_current", "from_redis", "overtaken"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,9 @@ class Origin(Enum):
     """The caller's default: nothing is known."""
 
 
+REDIS, REMOTE = Origin.REDIS, Ack.REMOTE
+
+
 class Answer(NamedTuple, Generic[T]):
     """The result of a command, with the truth about it."""
 
@@ -52,6 +55,11 @@ class Answer(NamedTuple, Generic[T]):
     """How well a write is kept; for a read, what a write would get from the same place."""
     age: float = 0.0
     """Seconds since this was known to be so; 0 from an authority."""
+
+
+def from_redis(value: T) -> Answer[T]:
+    """The answer that Redis itself has given; made without the detour over a NamedTuple's defaults."""
+    return tuple.__new__(Answer, (value, REDIS, REMOTE, 0.0))
 
 
 class Store(Protocol):

@@ -11,7 +11,7 @@ from polly_state.commands import Command, Outdated, Stamped
 from polly_state.connection import ReplyError
 from polly_state.errors import CorruptValue, DeadlineExceeded, StateError, StoreUnavailable
 from polly_state.stamps import HybridClock, is_stamp
-from polly_state.store.base import Ack, Answer, Origin, overtaken
+from polly_state.store.base import Ack, Answer, from_redis, overtaken
 from polly_state.wire import Reply, Words
 
 __all__ = ["Connection", "RedisStore"]
@@ -19,7 +19,6 @@ __all__ = ["Connection", "RedisStore"]
 T = TypeVar("T")
 
 MIN_LEAD, MAX_LEAD = 0.0005, 1.0
-REDIS, REMOTE = Origin.REDIS, Ack.REMOTE
 
 
 class Connection(Protocol):
@@ -50,7 +49,7 @@ class RedisStore:
 
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`. A write that another one has overtaken is sent again with a newer stamp."""
-        if require > REMOTE:
+        if require > Ack.REMOTE:
             raise StoreUnavailable("REPLICATED cannot be given: WAIT is not supported yet")
         # Spelled out for speed: this is every command's way, and `attempt` would be one more coroutine on it.
         try:
@@ -58,8 +57,8 @@ class RedisStore:
         except StoreUnavailable as error:
             reply = await self._send_again(command.encode(), command, error)
         if reply.__class__ is ReplyError:
-            return Answer(await self._catch_up(command, reply), REDIS, REMOTE)
-        return Answer(decoded(command, reply), REDIS, REMOTE)
+            return from_redis(await self._catch_up(command, reply))
+        return from_redis(decoded(command, reply))
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
         """See `Store`."""

@@ -70,8 +70,10 @@ def required_arguments(declared: type) -> set[str]:
 def _getter(getter: Any, names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     if len(names) > 1:
         return getter(*names)  # type: ignore[no-any-return]
-    single = [getter(name) for name in names]
-    return lambda value: tuple(get(value) for get in single)
+    if not names:
+        return lambda _: ()
+    single = getter(names[0])
+    return lambda value: (single(value),)
 
 
 def named_tuple_shape(declared: Any, shape_of: ShapeOf) -> Shape:

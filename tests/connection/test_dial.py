@@ -10,7 +10,7 @@ import traceback
 import pytest
 import trustme
 
-from polly_state import Address, AuthenticationFailed, ConfigurationError, DeadlineExceeded, TLSFailed
+from polly_state import Address, AuthenticationFailed, Bounds, ConfigurationError, DeadlineExceeded, TLSFailed
 from polly_state.address import Secret, Transport
 from polly_state.connection.dial import Dialer, take_writer
 from polly_state.errors import StateError, StoreUnavailable
@@ -85,7 +85,7 @@ def tls_address(server, ca_file) -> Address:
 
 async def served(address, deadline=2.0) -> bytes:
     """What a fresh connection answers to PING."""
-    connection = await Dialer(address, deadline).dial()
+    connection = await Dialer(address, deadline, Bounds()).dial()
     writer = take_writer(connection)
     reader = writer.transport.get_protocol()._stream_reader
     writer.write(b"PING\r\n")
@@ -98,7 +98,7 @@ async def served(address, deadline=2.0) -> bytes:
 
 async def refused(address, kind, match, deadline=2.0) -> StateError:
     with pytest.raises(kind, match=match) as caught:
-        await Dialer(address, deadline).dial()
+        await Dialer(address, deadline, Bounds()).dial()
     assert type(caught.value) is kind
     text = "".join(traceback.format_exception(caught.value))
     assert "ss%20@word" not in str(caught.value)
@@ -242,7 +242,7 @@ async def test_a_peer_that_hangs_up_in_the_handshake_is_unavailable():
 
 async def test_nothing_but_a_hello_is_sent(server):
     async with Peer(redis_like) as peer:
-        connection = await Dialer(Address.parse(peer.url), 1.0).dial()
+        connection = await Dialer(Address.parse(peer.url), 1.0, Bounds()).dial()
         writer = take_writer(connection)
         writer.transport.abort()
         assert peer.commands == [[b"HELLO", b"3"]]
@@ -253,7 +253,7 @@ async def test_a_failed_dial_leaves_no_socket(server):
     async with Peer(lambda words: b"-ERR no\r\n") as peer:
         for _ in range(5):
             with pytest.raises(StateError):
-                await Dialer(Address.parse(peer.url), 1.0).dial()
+                await Dialer(Address.parse(peer.url), 1.0, Bounds()).dial()
         await asyncio.sleep(0.05)
         assert peer.open == 0
 
@@ -262,7 +262,7 @@ async def test_a_cancelled_dial_leaves_no_socket():
     async with Peer(lambda words: None) as peer:
         for _ in range(5):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(Dialer(Address.parse(peer.url), 1.0).dial(), 0.02)
+                await asyncio.wait_for(Dialer(Address.parse(peer.url), 1.0, Bounds()).dial(), 0.02)
         await asyncio.sleep(0.05)
         assert peer.open == 0
 
@@ -284,7 +284,7 @@ async def test_redis_py_keeps_what_is_taken_over_where_we_look(server):
 
 async def test_redis_py_has_read_nothing_beyond_the_handshake():
     async with Peer(redis_like) as peer:
-        connection = await Dialer(Address.parse(peer.url), 1.0).dial()
+        connection = await Dialer(Address.parse(peer.url), 1.0, Bounds()).dial()
         assert connection._reader._buffer == b""
         writer = take_writer(connection)
         writer.transport.abort()
@@ -293,7 +293,7 @@ async def test_redis_py_has_read_nothing_beyond_the_handshake():
 
 async def test_a_stream_that_ended_meanwhile_is_not_taken_over():
     async with Peer(redis_like) as peer:
-        connection = await Dialer(Address.parse(peer.url), 1.0).dial()
+        connection = await Dialer(Address.parse(peer.url), 1.0, Bounds()).dial()
         connection._writer.transport.abort()
         with pytest.raises(StoreUnavailable, match="handshake"):
             take_writer(connection)
