@@ -1,6 +1,6 @@
 """What it costs to import and to start, in fresh processes, in turns.
 
-import  The time of the import alone, after `import asyncio` and with the bytecode compiled before; that
+import  The time of the import alone, after `import asyncio` and with the bytecode of all compiled before; that
         of asyncio itself is there to compare with. `redis_imported` says whether redis-py came along.
 start   The time from then to the first reply, with what is imported only now: for ours
         `PollyState.start()`, for redis_py a client and a PING.
@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.contestants import OURS
@@ -84,11 +87,12 @@ async def run(plan: Plan) -> Report:
         else:
             names.append(name)
     found: dict[str, list[Any]] = {name: [] for name in names}
-    async with new_server() as server:
+    async with new_server() as server, AsyncExitStack() as stack:
+        compiled = stack.enter_context(TemporaryDirectory())
         for name in names:
-            await asyncio.to_thread(_probe, name, server.url)
+            await asyncio.to_thread(_probe, name, server.url, compiled)
         for name in turns(names, plan.rounds):
-            found[name].append(await asyncio.to_thread(_probe, name, server.url))
+            found[name].append(await asyncio.to_thread(_probe, name, server.url, compiled))
     _note(report, "import", found)
     _note(report, "start", {name: probes for name, probes in found.items() if name in STARTS})
     best = min(probe["import"]["time"] for probe in found[OURS])
@@ -96,11 +100,15 @@ async def run(plan: Plan) -> Report:
     return report
 
 
-def _probe(name: str, url: str) -> Any:
+def _probe(name: str, url: str, compiled: str) -> Any:
     before = "" if name == ASYNCIO else "import asyncio"
     start = STARTS.get(name, "pass").format(url=url)
     code = PROBE.format(before=before, imports=IMPORTS[name], start=start)
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    # Where bytecode is not to be written, every import would compile the sources anew.
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    environ["PYTHONPYCACHEPREFIX"] = compiled
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, env=environ)
     return json.loads(done.stdout)
 
 

@@ -15,7 +15,6 @@ class Batch(NamedTuple):
     """Commands that left together, up to the one with the number *last*."""
 
     last: int
-    sent_at: float
     deadline: float
     size: int
 
@@ -33,9 +32,9 @@ class Batches:
         """When the oldest batch is due; None if there is none."""
         return self._batches[0].deadline if self._batches else None
 
-    def add(self, last: int, sent_at: float, deadline: float, size: int) -> None:
+    def add(self, last: int, deadline: float, size: int) -> None:
         """A batch has left; its *size* was counted as its commands came."""
-        self._batches.append(Batch(last, sent_at, deadline, size))
+        self._batches.append(Batch(last, deadline, size))
 
     def answered(self, count: int) -> None:
         """The first *count* commands of all have their replies."""
@@ -43,16 +42,14 @@ class Batches:
         while batches and batches[0].last <= count:
             self.size -= batches.popleft().size
 
-    def overdue(self, now: float) -> Batch | None:
-        """Take out what is due: the newest such batch, with the time at which the oldest was sent."""
-        oldest = newest = None
+    def overdue(self, now: float) -> int:
+        """Take out what is due: the number of the last such command, 0 if there is none."""
+        last = 0
         while self._batches and self._batches[0].deadline <= now + SLACK:
-            newest = self._batches.popleft()
-            oldest = newest if oldest is None else oldest
-            self.size -= newest.size
-        if oldest is None or newest is None:
-            return None
-        return newest._replace(sent_at=oldest.sent_at)
+            batch = self._batches.popleft()
+            self.size -= batch.size
+            last = batch.last
+        return last
 
     def deadlines(self, answered: int) -> dict[int, float]:
         """The deadline of each command in flight, numbered from 0 after the *answered* ones."""

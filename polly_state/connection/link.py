@@ -23,6 +23,11 @@ from polly_state.wire import Reply
 
 __all__ = ["Link", "LinkListener"]
 
+#: So many commands are written at once when the server has nothing to do.
+EARLY: Final = 16
+#: A peer is silent when nothing has come from it for this part of a deadline.
+SILENCE: Final = 0.9
+
 
 class LinkListener(Protocol):
     """Who is told what becomes of a link."""
@@ -60,8 +65,8 @@ class Link(asyncio.Protocol):
         self._pending: deque[asyncio.Future[Reply]] = deque()
         self._batches = Batches()
         self._buffer: list[bytes] = []
-        self._buffer_size = 0
-        self._answered = 0
+        self._unbatched = 0
+        self._answered = self._written = self._flushed = 0
         self._heard_at = loop.time()
         self._flushing = False
         self._writable = True
@@ -104,19 +109,24 @@ class Link(asyncio.Protocol):
             self._check_room(size)
         future = self._create_future()
         batches.size += size
+        self._unbatched += size
         self.commands += 1
         # A lone caller need not wait for the loop's next turn.
         alone = self._lone and not self._flushing and not pending and self._writable
         pending.append(future)
         if alone:
-            self._close_batch(size)
+            self._close_batch()
+            self._written = self.commands
             self._transport.write(packed)  # type: ignore[union-attr]
             return future
         self._buffer.append(packed)
-        self._buffer_size += size
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
+        elif len(self._buffer) == EARLY and self._answered == self._written and self._writable:
+            # The server has nothing to do: it starts on these while the others are still coming.
+            self._close_batch()
+            self._write()
         return future
 
     def close(self, reason: str) -> tuple[int, int]:
@@ -181,41 +191,43 @@ class Link(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
-        self._lone = len(self._buffer) == 1
-        self._close_batch(self._buffer_size)
-        self._buffer_size = 0
+        self._lone = self.commands - self._flushed == 1
+        self._flushed = self.commands
+        self._close_batch()
         if self._writable:
             self._write()
 
     def _write(self) -> None:
         if self._buffer and self._reason is None and self._transport is not None:
             buffer, self._buffer = self._buffer, []
+            self._written = self.commands
             self._transport.write(b"".join(buffer))
 
     def _due(self) -> float:
         return float("inf") if self._deadline is None else self._loop.time() + self._deadline
 
-    def _close_batch(self, size: int) -> None:
-        now = self._loop.time()
-        due = now + (self._deadline or float("inf"))
+    def _close_batch(self) -> None:
+        due = self._due()
         self._batches.answered(self._answered)
-        self._batches.add(self.commands, now, due, size)
+        self._batches.add(self.commands, due, self._unbatched)
+        self._unbatched = 0
         if self._timer is None and self._deadline is not None:
             self._timer = self._loop.call_at(due, self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None
         self._batches.answered(self._answered)
-        due = self._batches.overdue(self._loop.time())
+        now = self._loop.time()
+        last = self._batches.overdue(now)
         if (next_deadline := self._batches.next_deadline) is not None:
             self._timer = self._loop.call_at(next_deadline, self._sweep)
-        if due is None:
-            return
-        late = [future for future in islice(self._pending, max(0, due.last - self._answered)) if not future.done()]
+        late = [future for future in islice(self._pending, max(0, last - self._answered)) if not future.done()]
         for future in late:
             future.set_exception(DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True))
         if late:
-            self._listener.overdue(self, len(late), silent=self._heard_at <= due.sent_at)
+            # Replies to others, sent a moment earlier, may have come just after these had left.
+            silent = now - self._heard_at > SILENCE * (self._deadline or 0.0)
+            self._listener.overdue(self, len(late), silent=silent)
 
     def _fail_pending(self, reason: str) -> tuple[int, int]:
         unsent = len(self._buffer)

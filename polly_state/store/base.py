@@ -11,7 +11,7 @@ from polly_state.errors import CommandRejected
 from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
 
-__all__ = ["Ack", "Answer", "Origin", "Store", "apply_current", "from_redis", "overtaken"]
+__all__ = ["REMOTE", "Ack", "Answer", "Origin", "Store", "apply_current", "from_redis", "overtaken"]
 
 T = TypeVar("T")
 

@@ -19,11 +19,13 @@ __all__ = ["ObservedStore", "OperationStatistics"]
 T = TypeVar("T")
 
 BUCKETS = 64
+#: One call in so many is timed, the first one included: all are counted.
+TIMED = 8
 REDIS = Origin.REDIS
 
 
 class OperationStatistics(NamedTuple):
-    """How one kind of command has fared so far; times in seconds, to within a factor of two."""
+    """How one kind of command has fared so far; times are of one call in eight, in seconds, within a factor of two."""
 
     operations: int
     errors: int
@@ -36,13 +38,18 @@ class OperationStatistics(NamedTuple):
 class Tally:
     """Counts of one kind of command; bucket n, which may be negative, holds durations below 2**n seconds."""
 
-    __slots__ = ("buckets", "elsewhere", "errors", "remote", "slowest")
+    __slots__ = ("begun", "buckets", "elsewhere", "errors", "remote", "slowest")
 
     def __init__(self) -> None:
-        self.remote = self.errors = 0
+        self.begun = self.remote = self.errors = 0
         self.elsewhere: dict[str, int] = {}
         self.buckets = [0] * BUCKETS
         self.slowest = 0.0
+
+    def time(self, seconds: float) -> None:
+        """Note how long a call has taken."""
+        self.buckets[frexp(seconds)[1]] += 1
+        self.slowest = max(self.slowest, seconds)
 
     def snapshot(self) -> OperationStatistics:
         by_origin = dict(self.elsewhere)
@@ -100,21 +107,21 @@ class ObservedStore:
         store = self._store
         if store is None or get_running_loop() is not self._loop:
             raise self._misuse()
-        began = perf_counter()
+        tally = self._tallies.get(command.__class__) or self._tally(command)
+        began = 0.0 if tally.begun % TIMED else perf_counter()
+        tally.begun += 1
         try:
             answer = await store.execute(command, require)
         except StateError:
-            self._tally(command).errors += 1
+            tally.errors += 1
             raise
-        elapsed = perf_counter() - began
-        tally = self._tallies.get(command.__class__) or self._tally(command)
+        if began:
+            tally.time(perf_counter() - began)
         if answer.origin is REDIS:
             tally.remote += 1
         else:
             name = answer.origin.value
             tally.elsewhere[name] = tally.elsewhere.get(name, 0) + 1
-        tally.buckets[frexp(elapsed)[1]] += 1
-        tally.slowest = max(tally.slowest, elapsed)
         return answer
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:

@@ -14,7 +14,7 @@ from polly_state.stamps import HybridClock, is_stamp
 from polly_state.store.base import Ack, Answer, from_redis, overtaken
 from polly_state.wire import Reply, Words
 
-__all__ = ["Connection", "RedisStore"]
+__all__ = ["Connection", "RedisStore", "decoded"]
 
 T = TypeVar("T")
 
@@ -49,37 +49,49 @@ class RedisStore:
 
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`. A write that another one has overtaken is sent again with a newer stamp."""
-        if require > Ack.REMOTE:
-            raise StoreUnavailable("REPLICATED cannot be given: WAIT is not supported yet")
-        # Spelled out for speed: this is every command's way, and `attempt` would be one more coroutine on it.
+        self.check(require)
         try:
-            reply = await self._connection.send(command.encode())
+            reply = await self.send(command)
         except StoreUnavailable as error:
-            reply = await self._send_again(command.encode(), command, error)
-        if reply.__class__ is ReplyError:
-            return from_redis(await self._catch_up(command, reply))
-        return from_redis(decoded(command, reply))
+            reply = await self.send_again(command, error)
+        return from_redis(await self.settle(command, reply))
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
         """See `Store`."""
         return await asyncio.gather(*(self.execute(command) for command in commands))
 
-    async def attempt(self, command: Command[T]) -> T:
-        """Send *command* as it stands. Raises `Outdated` if a newer write is there already."""
-        return decoded(command, await self._settle(command, await self._call(command.encode(), command)))
+    def check(self, require: Ack) -> None:
+        """Raises `StoreUnavailable` if Redis cannot keep a write as well as that."""
+        if require > Ack.REMOTE:
+            raise StoreUnavailable("REPLICATED cannot be given: WAIT is not supported yet")
 
-    async def _catch_up(self, command: Command[T], reply: Reply) -> T:
+    def send(self, command: Command[Any]) -> Awaitable[Reply]:
+        """The first step of `execute`, for who can spare its coroutine: `settle` the reply unless it is a plain one."""
+        return self._connection.send(command.encode())
+
+    async def send_again(self, command: Command[Any], error: StoreUnavailable) -> Reply:
+        """Make up for an *error* in `send`, if that is possible; else raise it."""
+        return await self._connection.send_again(command.encode(), error, repeatable=command.effect.repeatable)
+
+    async def settle(self, command: Command[T], reply: Reply) -> T:
+        """The result, whatever it takes."""
+        if reply.__class__ is not ReplyError:
+            return decoded(command, reply)
         try:
             async with asyncio.timeout(self._connection.deadline):
                 return await self._overtake(command, reply)
         except TimeoutError as timeout:
             raise DeadlineExceeded("other writers were faster until the deadline", maybe_applied=True) from timeout
 
+    async def attempt(self, command: Command[T]) -> T:
+        """Send *command* as it stands. Raises `Outdated` if a newer write is there already."""
+        return decoded(command, await self._plain(command, await self._call(command)))
+
     async def _overtake(self, command: Command[T], reply: Reply) -> T:
         lead = MIN_LEAD
         while True:
             try:
-                return decoded(command, await self._settle(command, reply))
+                return decoded(command, await self._plain(command, reply))
             except Outdated as newer:
                 assert isinstance(command, Stamped)  # noqa: S101
                 # A clock a hair behind would be overtaken again and again, so the lead grows.
@@ -87,12 +99,16 @@ class RedisStore:
                 if not self.clock.see(newer.stamp, min(lead, MAX_LEAD)):
                     raise overtaken() from None
             command = command.restamped(self.clock.stamp())
-            reply = await self._call(command.encode(), command)
+            reply = await self._call(command)
 
-    async def _settle(self, command: Command[Any], reply: Reply) -> Reply:
+    async def _plain(self, command: Command[Any], reply: Reply) -> Reply:
         """A reply that is no error: with a script made known first, if that is what was missing."""
         if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT" and command.script is not None:
-            reply = await self._call(("EVAL", command.script.source, *command.encode()[2:]), command)
+            words = ("EVAL", command.script.source, *command.encode()[2:])
+            try:
+                reply = await self._connection.send(words)
+            except StoreUnavailable as error:
+                reply = await self._connection.send_again(words, error, repeatable=command.effect.repeatable)
         if not isinstance(reply, ReplyError):
             return reply
         if reply.code == "OUTDATED":
@@ -102,17 +118,15 @@ class RedisStore:
             raise Outdated(stamp)
         raise self._connection.refused(reply)
 
-    async def _call(self, words: Words, command: Command[Any]) -> Reply:
+    async def _call(self, command: Command[Any]) -> Reply:
         try:
-            return await self._connection.send(words)
+            return await self.send(command)
         except StoreUnavailable as error:
-            return await self._send_again(words, command, error)
-
-    async def _send_again(self, words: Words, command: Command[Any], error: StoreUnavailable) -> Reply:
-        return await self._connection.send_again(words, error, repeatable=command.effect.repeatable)
+            return await self.send_again(command, error)
 
 
 def decoded(command: Command[T], reply: Reply) -> T:
+    """The result in a *reply* that is no error. Raises `CorruptValue`."""
     try:
         return command.decode(reply)
     except (ValueError, TypeError, AttributeError) as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from polly_state.commands import Command, Effect, Outdated
+from polly_state.connection import ReplyError
 from polly_state.errors import (
     CircuitOpen,
     CommandRejected,
@@ -22,9 +23,9 @@ from polly_state.errors import (
 from polly_state.events import Mode, ModeChanged, Observer, OperationDead, Replayed
 from polly_state.keyspace import Keyspace
 from polly_state.retry import until_done
-from polly_state.store.base import Ack, Answer, Origin, apply_current
+from polly_state.store.base import REMOTE, Ack, Answer, Origin, apply_current, from_redis
 from polly_state.store.journal import MemoryJournal
-from polly_state.store.redis import RedisStore
+from polly_state.store.redis import RedisStore, decoded
 
 __all__ = ["Circuits", "ResilientStore"]
 
@@ -104,8 +105,19 @@ class ResilientStore:
         """See `Store`."""
         if self.mode is not CONNECTED and not await self._passable(command):
             return self._locally(command, require, None)
+        if require > REMOTE:
+            self._redis.check(require)
+        # One coroutine less on every command's way than with `RedisStore.execute`.
         try:
-            answer = await self._redis.execute(command, require)
+            try:
+                reply = await self._redis.send(command)
+            except StoreUnavailable as error:
+                reply = await self._redis.send_again(command, error)
+            value = (
+                decoded(command, reply)
+                if reply.__class__ is not ReplyError
+                else await self._redis.settle(command, reply)
+            )
         except Overloaded:
             # Not an outage: too much is asked for here, and more in the journal would make it worse.
             raise
@@ -113,13 +125,13 @@ class ResilientStore:
             return self._locally(command, require, error)
         if self.mode is not CONNECTED and command.key in self._journal:
             # Written here while the reply was on its way: the reply is older than that.
-            return self._locally(command, require, None) if command.effect is Effect.READ else answer
+            return self._locally(command, require, None) if command.effect is Effect.READ else from_redis(value)
         try:
-            command.learn(self._mirror, answer.value)
+            command.learn(self._mirror, value)
         except (LocalStoreFull, CommandRejected):
             # Redis has done its part; what does not fit in here is not known here.
             self._mirror.forget(command.key)
-        return answer
+        return from_redis(value)
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
         """See `Store`."""

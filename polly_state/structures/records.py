@@ -24,7 +24,7 @@ def dataclass_shape(declared: type, shape_of: ShapeOf) -> Shape:
     fields = [field for field in dataclasses.fields(declared) if field.init]
     shapes = {field.name: shape_of(hints[field.name]) for field in fields}
     names = tuple(shapes)
-    kinds = tuple(shape.kind for shape in shapes.values())
+    kinds = [shape.kind for shape in shapes.values()]
     positional = not any(field.kw_only for field in fields)
     simple = float not in kinds
     computed = len(fields) < len(dataclasses.fields(declared))
@@ -34,7 +34,7 @@ def dataclass_shape(declared: type, shape_of: ShapeOf) -> Shape:
 
     def to_json(value: Any) -> dict[str, Any]:
         contents = from_object(exactly(declared, value))
-        if simple and tuple(map(type, contents)) == kinds and not computed:
+        if simple and [*map(type, contents)] == kinds and not computed:
             return dict(zip(names, contents, strict=True))
         items = {name: shapes[name].to_json(content) for name, content in zip(names, contents, strict=True)}
         if computed and from_json(items) != value:
@@ -46,7 +46,7 @@ def dataclass_shape(declared: type, shape_of: ShapeOf) -> Shape:
             contents = from_dict(value)
         except (KeyError, TypeError):
             return _build(declared, _items(value, shapes))
-        if positional and tuple(map(type, contents)) == kinds:
+        if positional and [*map(type, contents)] == kinds:
             return declared(*contents)
         return _build(declared, _items(value, shapes))
 

@@ -258,6 +258,13 @@ async def test_a_failed_dial_leaves_no_socket(server):
         assert peer.open == 0
 
 
+async def test_a_refused_dial_is_not_tried_again_behind_our_back():
+    async with Peer(lambda words: peer.writers[-1].close() or b"") as peer:
+        with pytest.raises(StoreUnavailable):
+            await Dialer(Address.parse(peer.url), 1.0, Bounds()).dial()
+        assert len(peer.writers) == 1
+
+
 async def test_a_cancelled_dial_leaves_no_socket():
     async with Peer(lambda words: None) as peer:
         for _ in range(5):
@@ -268,7 +275,7 @@ async def test_a_cancelled_dial_leaves_no_socket():
 
 
 async def test_redis_py_keeps_what_is_taken_over_where_we_look(server):
-    connection = await Dialer(Address.parse(server.url), 1.0).dial()
+    connection = await Dialer(Address.parse(server.url), 1.0, Bounds()).dial()
     writer = connection._writer
     assert isinstance(writer, asyncio.StreamWriter)
     assert isinstance(writer.transport.get_protocol(), asyncio.StreamReaderProtocol)

@@ -188,11 +188,25 @@ async def test_a_slow_peer_is_not_a_silent_one():
     ):
         overdue = ask(link, "never")
         await until(lambda: peer.commands)
-        peer.say(b"")
+        await asyncio.sleep(0.05)
         link.data_received(b">1\r\n+news\r\n")
         with pytest.raises(DeadlineExceeded):
             await overdue
         assert link.listener.late == [(1, False)]
+
+
+async def test_a_peer_that_stops_between_two_callers_is_silent_all_the_same():
+    async with (
+        Peer(lambda words: echo(words) if words[-1] == b"answered" else None) as peer,
+        linked(peer.port, deadline=0.1) as link,
+    ):
+        answered = ask(link, "answered")
+        early = ask(link, "early")
+        await answered
+        late = ask(link, "late")
+        await gathered(early, late)
+        # One of the two was sent before the last reply came, and none has come since.
+        assert link.listener.late[-1][1]
 
 
 async def test_a_reply_after_its_deadline_reaches_nobody_else():

@@ -156,6 +156,7 @@ async def test_what_may_have_run_stays_so_when_the_second_try_fails(proxy, sent)
         else:
             proxy.refuse()
             proxy.reset()
+            await until(lambda: not manager.statistics().connected)
         addition = asyncio.create_task(store.execute(Add(key, "0000000a", 1, 1)))
         if sent:
             await until(lambda: ask(direct(proxy), f"EXISTS {key}") == [b":1"])
