@@ -145,7 +145,7 @@ class Step(NamedTuple):
 
 
 class Side:
-    """One of the two stores; each step gives out a stamp that a later step may use."""
+    """One of the two stores; each step gives out a stamp that one later step may use, since a stamp is one write's."""
 
     def __init__(self, bench):
         self._bench = bench
@@ -155,9 +155,14 @@ class Side:
         command = step.command
         self._spare.append(self._bench.stamp())
         if hasattr(command, "stamp"):
-            old = 0 < step.lag < len(self._spare)
-            command = command.restamped(self._spare[-1 - step.lag] if old else self._bench.stamp())
+            command = command.restamped(self._old(step.lag) or self._bench.stamp())
         return [await self._outcome(command) for _ in range(1 + step.twice)]
+
+    def _old(self, lag):
+        if not 0 < lag < len(self._spare):
+            return None
+        stamp, self._spare[-1 - lag] = self._spare[-1 - lag], None
+        return stamp
 
     async def _outcome(self, command):
         try:

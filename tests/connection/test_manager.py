@@ -131,6 +131,9 @@ async def test_a_toggle_whose_reply_was_lost_turns_once(proxy, server):
     async with managed(proxy.url, namespace="m") as manager, managed(server.url) as other:
         store = store_over(manager)
         key = "m:f:{once}"
+        # A script that the server does not know yet would be asked for in the reply that is lost.
+        await store.execute(ToggleField("m:f:{primer}", store.clock.stamp(), "f", b"true", b"false"))
+        await manager.send(("DEL", "m:f:{primer}", companion("m:f:{primer}")))
         for others in (0, 1):
             proxy.drop_replies()
             mine = ToggleField(key, store.clock.stamp(), "f", b"true", b"false")

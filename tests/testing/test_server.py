@@ -27,9 +27,7 @@ def binary(request, binaries):
 
 def state(pid):
     """T is frozen, Z is dead but not reaped by the process it was left to; empty is gone."""
-    shown = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return shown.stdout[:1]
 
 
@@ -189,9 +187,7 @@ def test_a_fork_leaves_the_server_of_its_parent_alone(binary):
             "os.waitpid(child, 0)\n"
             "print(server.running, server._folder.exists())\n"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout.split() == ["True", "True"]
         assert server.running
 
