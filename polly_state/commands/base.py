@@ -157,12 +157,12 @@ class Stamped(Command[T]):
         return replace(self, stamp=stamp)
 
 
-def load_scripts() -> None:
-    """Read the files of all scripts now, for whoever must not read files later."""
-    kinds: list[type[Command[Any]]] = [*Command.__subclasses__(), *Stamped.__subclasses__()]
-    for kind in kinds:
-        if kind.script is not None:
-            _ = kind.script.digest
+def load_scripts(kind: type[Command[Any]] | None = None) -> None:
+    """Read the files of all scripts, or those under *kind*, now, for whoever must not read files later."""
+    for each in (Command if kind is None else kind).__subclasses__():
+        if each.script is not None:
+            _ = each.script.digest
+        load_scripts(each)
 
 
 def companion(key: str) -> str:

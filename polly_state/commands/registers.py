@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, command, milliseconds
-from polly_state.commands.values import Condition
+from polly_state.commands.values import Condition, Expire
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
@@ -85,29 +85,11 @@ class SetRegister(Stamped[bool]):
 
 
 @command
-class Touch(Command[bool]):
+class Touch(Expire):
     """Let a durable *key* and its stamps live *ttl* seconds from now; False if it is not there."""
 
     effect = Effect.DURABLE
     script = Script("touch")
 
-    ttl: float
-
     def encode(self) -> Words:
         return self.call(milliseconds(self.ttl))
-
-    def decode(self, reply: Reply) -> bool:
-        return bool(reply)
-
-    def apply(self, keyspace: Keyspace) -> bool:
-        return keyspace.expire(self.key, keyspace.now() + self.ttl)
-
-    def answerable(self, keyspace: Keyspace) -> bool:
-        return keyspace.knows(self.key)
-
-    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
-        return (self,) if result else ()
-
-    @property
-    def slot(self) -> str:
-        return "~ttl"
