@@ -17,6 +17,10 @@ MIB: Final = 1024 * 1024
 MAX_VALUE_BYTES: Final = 8 * MIB
 MAX_PORT: Final = 65_535
 MAX_DEADLINE: Final = 60
+FLAGS: Final = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 NAMESPACE_RULE: Final = "use letters, digits, '_', '.' and '-' only"
 NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -171,13 +175,15 @@ class Variables:
 
     def flag(self, name: str, *, default: bool) -> bool:
         text = (self.text(name) or str(default)).lower()
-        if text not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
+        if text not in FLAGS:
             raise ConfigurationError(f"{name}: must be true or false")
-        return text in ("true", "1", "yes", "on")
+        return FLAGS[text]
 
 
 def _address(variables: Variables) -> Address | None:
     use = (variables.text("USE_REDIS") or "auto").lower()
+    if use not in FLAGS and use != "auto":
+        raise ConfigurationError("USE_REDIS: must be true, false or auto")
     if use == "auto" or variables.flag("USE_REDIS", default=True):
         address = _address_of_url(variables) or _address_of_parts(variables)
         if address is None and use != "auto":

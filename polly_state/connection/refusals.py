@@ -36,6 +36,8 @@ ADVICE: Final = {
 }
 #: Redis quotes what it was sent; anything from the first quotation mark on may be a value.
 QUOTED: Final = re.compile(r"['\"`].*", re.DOTALL)
+#: And a script's error ends with where in the script it was.
+SCRIPT: Final = re.compile(r"\s*script: .*", re.DOTALL)
 
 
 def concern_of(error: ReplyError) -> Concern:
@@ -51,5 +53,5 @@ def translated(error: ReplyError) -> StateError:
         return AuthenticationFailed("Redis refused the user name or password; check REDIS_PASSWORD")
     if concern in (Concern.LINK, Concern.WRITE):
         return StoreUnavailable(f"Redis refuses {concern.value} operations for now ({code})")
-    text = ADVICE.get(code) or QUOTED.sub("...", str(error))
+    text = ADVICE.get(code) or SCRIPT.sub("", QUOTED.sub("...", str(error))).removeprefix(f"{code} ")
     return CommandRejected(f"Redis rejected the command ({code}): {text}", code=code)
