@@ -12,7 +12,7 @@ import sys
 from polly_state import Ack, Mode, PollyState, Settings, StoreUnavailable
 from polly_state.events import ModeChanged
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 async def main(url: str, namespace: str, job: str, count: int, at_once: int) -> None:

@@ -1,5 +1,6 @@
 """The domains, one small file each."""
 
-from polly_state.services.preferences import Imported, Preferences
+from polly_state.services.preferences import Preferences
+from polly_state.services.preferences_file import Imported
 
 __all__ = ["Imported", "Preferences"]

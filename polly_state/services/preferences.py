@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from polly_state.services.preferences_file import Imported, read_preferences
 from polly_state.store import Ack
-from polly_state.structures import MAX_FIELD_NAME, Fields, Read
+from polly_state.structures import Fields, Read
 
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["Imported", "Preferences"]
-
-
-class Imported(NamedTuple):
-    """What an import has written."""
-
-    users: int
-    preferences: int
-    ack: Ack
-    """The weakest of all."""
+__all__ = ["Preferences"]
 
 
 class Preferences:
@@ -60,33 +52,6 @@ class Preferences:
             OSError: The file cannot be read.
             ValueError: It is not of that form; then nothing is written.
         """
-        users = await asyncio.to_thread(read, path)
+        users = await asyncio.to_thread(read_preferences, path)
         acks = [await self._switches.patch(user_id, switches) for user_id, switches in users.items()]
         return Imported(len(users), sum(map(len, users.values())), min(acks, default=Ack.REMOTE))
-
-
-def read(path: str | PathLike[str]) -> dict[int, dict[str, bool]]:
-    """The preferences in the file at *path*. Raises as `Preferences.import_file` does; it blocks."""
-    from pathlib import Path
-
-    return parse(Path(path).read_bytes())
-
-
-def parse(content: bytes) -> dict[int, dict[str, bool]]:
-    """The preferences in a file, by user and bot. Raises `ValueError`, naming the entry but not repeating it."""
-    import json
-
-    try:
-        entries = json.loads(content)
-    except ValueError:
-        raise ValueError("not a JSON file") from None
-    form = '"<user id>:<bot>": true or false'
-    if type(entries) is not dict:
-        raise ValueError(f"expected an object with entries of the form {form}")
-    users: dict[int, dict[str, bool]] = {}
-    for number, (name, enabled) in enumerate(entries.items(), start=1):
-        user, _, bot = name.partition(":")
-        if not (user.isascii() and user.isdigit() and 0 < len(bot) <= MAX_FIELD_NAME and isinstance(enabled, bool)):
-            raise ValueError(f"entry {number}: expected {form}")
-        users.setdefault(int(user), {})[bot] = enabled
-    return users

@@ -7,9 +7,10 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from polly_state.commands import Command, Effect, Outdated
+from polly_state.commands import Command, Effect
 from polly_state.connection import ReplyError
 from polly_state.errors import (
     CircuitOpen,
@@ -20,12 +21,13 @@ from polly_state.errors import (
     StateUnavailable,
     StoreUnavailable,
 )
-from polly_state.events import Mode, ModeChanged, Observer, OperationDead, Replayed
+from polly_state.events import Mode, ModeChanged, Observer
 from polly_state.keyspace import Keyspace
 from polly_state.retry import until_done
 from polly_state.store.base import REMOTE, Ack, Answer, Origin, apply_current, from_redis
 from polly_state.store.journal import MemoryJournal
 from polly_state.store.redis import RedisStore, decoded
+from polly_state.store.replay import Replay
 
 __all__ = ["Circuits", "ResilientStore"]
 
@@ -35,7 +37,8 @@ T = TypeVar("T")
 
 BATCH = 200
 REPLAY_JITTER = 0.1
-REPLAY_PAUSE = 0.5
+REPLAY_PAUSE = 0.05
+REPLAY_PAUSE_CAP = 0.5
 CONNECTED = Mode.CONNECTED
 
 
@@ -91,6 +94,7 @@ class ResilientStore:
         self._mirror = mirror
         self._journal = journal
         self._observe = observe
+        self._replay = Replay(redis, journal, mirror, observe)
         self._monotonic = clock
         self._since = clock()
         self._replaying: asyncio.Task[None] | None = None
@@ -154,7 +158,8 @@ class ResilientStore:
         if self.mode is Mode.READ_ONLY:
             return command.effect is Effect.READ and command.key not in self._journal
         if self.mode is Mode.RECOVERING and command.key in self._journal:
-            await self._replay(self._journal.pending(command.key))
+            with suppress(StoreUnavailable):
+                await self._send(self._journal.pending(command.key))
             return command.key not in self._journal
         return self.mode is not Mode.DEGRADED
 
@@ -217,34 +222,19 @@ class ResilientStore:
     async def _replay_all(self) -> None:
         # Many processes see the same recovery: they do not all begin at once.
         await asyncio.sleep(random.uniform(0, REPLAY_JITTER))
-        await until_done(self._replay_batches, expected=(StoreUnavailable,), delay=lambda _: REPLAY_PAUSE)
+        await until_done(self._replay_batches, expected=(StoreUnavailable, ConfigurationError), delay=replay_pause)
 
     async def _replay_batches(self) -> None:
         while self.mode is Mode.RECOVERING and (batch := self._journal.batch(BATCH)):
-            if not await self._replay(batch):
-                raise StoreUnavailable("the replay was interrupted")
+            await self._send(batch)
 
-    async def _replay(self, commands: list[Command[Any]]) -> bool:
-        """Send *commands* as they stand; False if Redis went away over it."""
-        outcomes = await asyncio.gather(*(self._redis.attempt(command) for command in commands), return_exceptions=True)
-        superseded = 0
-        for command, outcome in zip(commands, outcomes, strict=True):
-            if isinstance(outcome, Outdated):
-                self.clock.see(outcome.stamp)
-                self._mirror.forget(command.key)
-                superseded += 1
-            elif isinstance(outcome, CommandRejected):
-                self._observe(OperationDead(type(command).__name__, outcome.code))
-                self._mirror.forget(command.key)
-            elif isinstance(outcome, BaseException):
-                continue
-            self._journal.settle(command)
-            if command.key not in self._journal:
-                self._mirror.unpin(command.key)
-        lost = [o for o in outcomes if isinstance(o, BaseException) and not isinstance(o, (Outdated, CommandRejected))]
-        self._observe(Replayed(len(commands) - len(lost), superseded, len(self._journal)))
-        self._judge()
-        for error in lost:
-            if not isinstance(error, StoreUnavailable):
-                raise error
-        return not lost
+    async def _send(self, commands: list[Command[Any]]) -> None:
+        try:
+            await self._replay.send(commands)
+        finally:
+            self._judge()
+
+
+def replay_pause(failures: int) -> float:
+    """Seconds until an interrupted replay goes on."""
+    return min(REPLAY_PAUSE * 2.0**failures, REPLAY_PAUSE_CAP)
