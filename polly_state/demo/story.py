@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from polly_state import Event, PollyState
+from polly_state.demo.handles import Handles
 from polly_state.demo.meter import Meter, origins_between
 from polly_state.demo.report import Change, PhaseReport, Report, tables
 from polly_state.demo.screen import Progress, Screen
 from polly_state.demo.stage import Phase, Stage, open_stage
 from polly_state.demo.tally import Tally, Verdict
-from polly_state.demo.traffic import MEMBERS, Handles, Traffic
+from polly_state.demo.traffic import MEMBERS, Traffic
 from polly_state.events import ModeChanged
 
 if TYPE_CHECKING:

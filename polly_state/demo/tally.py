@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from polly_state.demo.traffic import GuildSettings, Handles
+    from polly_state.demo.handles import GuildSettings, Handles
 
 __all__ = ["Switch", "Tally", "Verdict"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from polly_state.demo.handles import GuildSettings, Handles, Repeat
 from polly_state.demo.meter import AWAY, Meter
 from polly_state.demo.tally import Switch, Tally
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from polly_state import PollyState
     from polly_state.services import Imported
 
-__all__ = ["MEMBERS", "GuildSettings", "Handles", "Traffic"]
+__all__ = ["MEMBERS", "Traffic"]
 
 MEMBERS: Final = 50
 GUILDS: Final = 20
@@ -27,31 +27,6 @@ USERS: Final = 150
 PAUSE: Final = 0.02
 PREFERENCES: Final = Path(__file__).with_name("voice_preferences.json")
 BOTS: Final = ("MyBot", "namespace:bot:v1")
-
-
-class Repeat(Enum):
-    """What comes after the last track."""
-
-    OFF = "off"
-    TRACK = "track"
-    QUEUE = "queue"
-
-
-@dataclass(frozen=True, slots=True)
-class GuildSettings:
-    """How one guild wants its music."""
-
-    volume: int = 50
-    repeat: Repeat = Repeat.OFF
-
-
-class Handles:
-    """The parts of a `PollyState` that the bot works with."""
-
-    def __init__(self, state: PollyState) -> None:
-        self.preferences = state.preferences
-        self.guilds = state.map("guilds", GuildSettings)
-        self.plays = state.counters("plays")
 
 
 class Traffic:

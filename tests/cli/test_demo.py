@@ -13,9 +13,10 @@ from redis import Redis
 
 from polly_state import PollyState, Settings
 from polly_state.demo import PlainScreen, SilentScreen, run
+from polly_state.demo.handles import GuildSettings, Handles
 from polly_state.demo.meter import Meter
 from polly_state.demo.tally import Tally
-from polly_state.demo.traffic import GuildSettings, Handles, Traffic
+from polly_state.demo.traffic import Traffic
 from polly_state.testing import Certificates, Server
 
 OUTAGES = ["connected", "frozen", "thawed", "killed", "restarted"]
