@@ -46,12 +46,14 @@ class RedisStore:
     def __init__(self, connection: Connection, clock: HybridClock) -> None:
         self.clock = clock
         self._connection = connection
+        self.send_words = connection.send
+        """The first step of `execute`, for who can spare its coroutine: `settle` the reply unless it is a plain one."""
 
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`. A write that another one has overtaken is sent again with a newer stamp."""
         self.check(require)
         try:
-            reply = await self.send(command)
+            reply = await self.send_words(command.encode())
         except StoreUnavailable as error:
             reply = await self.send_again(command, error)
         return from_redis(await self.settle(command, reply))
@@ -64,10 +66,6 @@ class RedisStore:
         """Raises `StoreUnavailable` if Redis cannot keep a write as well as that."""
         if require > Ack.REMOTE:
             raise StoreUnavailable("REPLICATED cannot be given: WAIT is not supported yet")
-
-    def send(self, command: Command[Any]) -> Awaitable[Reply]:
-        """The first step of `execute`, for who can spare its coroutine: `settle` the reply unless it is a plain one."""
-        return self._connection.send(command.encode())
 
     async def send_again(self, command: Command[Any], error: StoreUnavailable) -> Reply:
         """Make up for an *error* in `send`, if that is possible; else raise it."""
@@ -120,7 +118,7 @@ class RedisStore:
 
     async def _call(self, command: Command[Any]) -> Reply:
         try:
-            return await self.send(command)
+            return await self.send_words(command.encode())
         except StoreUnavailable as error:
             return await self.send_again(command, error)
 

@@ -90,6 +90,7 @@ class ResilientStore:
         self.mode = CONNECTED
         self.clock = redis.clock
         self._redis = redis
+        self._send_words = redis.send_words
         self._circuits = circuits
         self._mirror = mirror
         self._journal = journal
@@ -114,7 +115,7 @@ class ResilientStore:
         # One coroutine less on every command's way than with `RedisStore.execute`.
         try:
             try:
-                reply = await self._redis.send(command)
+                reply = await self._send_words(command.encode())
             except StoreUnavailable as error:
                 reply = await self._redis.send_again(command, error)
             value = (

@@ -7,6 +7,7 @@ the size limit of zstandard itself does not hold when the frame declares a size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from polly_state.errors import CorruptValue, UnsupportedValue
@@ -41,6 +42,8 @@ class Codec(Generic[T]):
         self._raw = declared is bytes
         self._name = getattr(declared, "__name__", "the declared type")
         self._max_bytes = max_bytes
+        self.decode: Callable[[bytes], T] = self._decoder()
+        """The value in stored bytes. Raises `CorruptValue` for what this codec cannot have written."""
         self._compressor = zstandard.ZstdCompressor(level=3)
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
 
@@ -59,8 +62,22 @@ class Codec(Generic[T]):
             raise UnsupportedValue(f"a value of {len(content)} bytes is over value_bytes, {self._max_bytes}; split it")
         return content
 
-    def decode(self, content: bytes) -> T:
-        """Raises `CorruptValue` for what this codec cannot have written."""
+    def _decoder(self) -> Callable[[bytes], T]:
+        if self._raw:
+            return self._decode_carefully
+        loads, from_json, carefully = self._loads, self._from_json, self._decode_carefully
+
+        def decode(content: bytes) -> T:
+            # Nearly always this is plain JSON of the right type; whatever is not is looked at again.
+            try:
+                value = from_json(loads(content))
+            except (Mismatch, ValueError, RecursionError):
+                return carefully(content)
+            return carefully(content) if value is None else value
+
+        return decode
+
+    def _decode_carefully(self, content: bytes) -> T:
         if content[:4] == MAGIC:
             content = self._unpack(content)
         if self._raw:

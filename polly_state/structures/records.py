@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any
 
 from polly_state.structures.mismatch import Mismatch
@@ -30,7 +30,8 @@ def dataclass_shape(declared: type, shape_of: ShapeOf) -> Shape:
     computed = len(fields) < len(dataclasses.fields(declared))
     if required_arguments(declared) - shapes.keys():
         raise TypeError(f"{declared.__name__} needs arguments that are no fields; such values cannot be stored")
-    from_object, from_dict = _getter(attrgetter, names), _getter(itemgetter, names)
+    order = list(names)
+    from_object = _getter(attrgetter, names)
 
     def to_json(value: Any) -> dict[str, Any]:
         contents = from_object(exactly(declared, value))
@@ -42,12 +43,10 @@ def dataclass_shape(declared: type, shape_of: ShapeOf) -> Shape:
         return items
 
     def from_json(value: Any) -> Any:
-        try:
-            contents = from_dict(value)
-        except (KeyError, TypeError):
-            return _build(declared, _items(value, shapes))
-        if positional and [*map(type, contents)] == kinds:
-            return declared(*contents)
+        if type(value) is dict and positional and [*value] == order:
+            contents = value.values()
+            if [*map(type, contents)] == kinds:
+                return declared(*contents)
         return _build(declared, _items(value, shapes))
 
     return Shape(None, to_json, from_json)
