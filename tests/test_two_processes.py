@@ -124,7 +124,7 @@ async def test_toggles_stay_exact_when_connections_are_reset(server, drop):
     namespace = fresh()
     async with (
         FaultProxy(server.url) as proxy,
-        workers(proxy.url, namespace, "required_toggle", 500, at_once=10) as run,
+        workers(proxy.url, namespace, "required_toggle", 1500, at_once=10) as run,
         resetting(proxy, drop=drop),
     ):
         reports = await run()
@@ -148,13 +148,13 @@ async def test_counters_of_2_processes_stay_exact_when_connections_are_reset(ser
     namespace = fresh()
     async with (
         FaultProxy(server.url) as proxy,
-        workers(proxy.url, namespace, "add", 1000, at_once=25) as run,
+        workers(proxy.url, namespace, "add", 5000, at_once=25) as run,
         resetting(proxy, drop=drop),
     ):
         reports = await run()
-    assert sum(report["made"] for report in reports) > 2 + 2
+    assert sum(report["made"] for report in reports) > 6
     async with state_at(server.url, namespace=namespace) as state:
-        assert await state.counters("plays").value("x") == 2000
+        assert await state.counters("plays").value("x") == 10_000
 
 
 @pytest.mark.blocking

@@ -52,11 +52,7 @@ class RedisStore:
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`. A write that another one has overtaken is sent again with a newer stamp."""
         self.check(require)
-        try:
-            reply = await self.send_words(command.encode())
-        except StoreUnavailable as error:
-            reply = await self.send_again(command, error)
-        return from_redis(await self.settle(command, reply))
+        return from_redis(await self.settle(command, await self._call(command, command.encode())))
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
         """See `Store`."""
@@ -68,8 +64,8 @@ class RedisStore:
             raise StoreUnavailable("REPLICATED cannot be given: WAIT is not supported yet")
 
     async def send_again(self, command: Command[Any], error: StoreUnavailable) -> Reply:
-        """Make up for an *error* in `send`, if that is possible; else raise it."""
-        return await self._connection.send_again(command.encode(), error, repeatable=command.effect.repeatable)
+        """Make up for an *error* in sending *command*, if that is possible; else raise it."""
+        return await self._send_again(command, command.encode(), error)
 
     async def settle(self, command: Command[T], reply: Reply) -> T:
         """The result, whatever it takes."""
@@ -83,7 +79,7 @@ class RedisStore:
 
     async def attempt(self, command: Command[T]) -> T:
         """Send *command* as it stands. Raises `Outdated` if a newer write is there already."""
-        return decoded(command, await self._plain(command, await self._call(command)))
+        return decoded(command, await self._plain(command, await self._call(command, command.encode())))
 
     async def _overtake(self, command: Command[T], reply: Reply) -> T:
         lead = MIN_LEAD
@@ -97,16 +93,12 @@ class RedisStore:
                 if not self.clock.see(newer.stamp, min(lead, MAX_LEAD)):
                     raise overtaken() from None
             command = command.restamped(self.clock.stamp())
-            reply = await self._call(command)
+            reply = await self._call(command, command.encode())
 
     async def _plain(self, command: Command[Any], reply: Reply) -> Reply:
         """A reply that is no error: with a script made known first, if that is what was missing."""
         if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT" and command.script is not None:
-            words = ("EVAL", command.script.source, *command.encode()[2:])
-            try:
-                reply = await self._connection.send(words)
-            except StoreUnavailable as error:
-                reply = await self._connection.send_again(words, error, repeatable=command.effect.repeatable)
+            reply = await self._call(command, ("EVAL", command.script.source, *command.encode()[2:]))
         if not isinstance(reply, ReplyError):
             return reply
         if reply.code == "OUTDATED":
@@ -116,11 +108,15 @@ class RedisStore:
             raise Outdated(stamp)
         raise self._connection.refused(reply)
 
-    async def _call(self, command: Command[Any]) -> Reply:
+    async def _call(self, command: Command[Any], words: Words) -> Reply:
+        """The reply to *words*, one form of *command*; sent once more where that is safe."""
         try:
-            return await self.send_words(command.encode())
+            return await self.send_words(words)
         except StoreUnavailable as error:
-            return await self.send_again(command, error)
+            return await self._send_again(command, words, error)
+
+    async def _send_again(self, command: Command[Any], words: Words, error: StoreUnavailable) -> Reply:
+        return await self._connection.send_again(words, error, repeatable=command.effect.repeatable)
 
 
 def decoded(command: Command[T], reply: Reply) -> T:

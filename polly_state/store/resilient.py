@@ -18,6 +18,7 @@ from polly_state.errors import (
     ConfigurationError,
     LocalStoreFull,
     Overloaded,
+    StateError,
     StateUnavailable,
     StoreUnavailable,
 )
@@ -67,6 +68,10 @@ class Circuits(Protocol):
     @property
     def write(self) -> Circuit:
         """Whether Redis takes writes."""
+        ...
+
+    def refusal(self) -> StateError:
+        """The error for a command that is not let through."""
         ...
 
 
@@ -153,9 +158,8 @@ class ResilientStore:
             _log.warning("closed with %d writes that never reached Redis", len(self._journal))
 
     async def _passable(self, command: Command[Any]) -> bool:
-        if self.mode is Mode.MISCONFIGURED and self._circuits.fault is not None:
-            fault = self._circuits.fault
-            raise type(fault)(*fault.args)
+        if self.mode is Mode.MISCONFIGURED:
+            raise self._circuits.refusal()
         if self.mode is Mode.READ_ONLY:
             return command.effect is Effect.READ and command.key not in self._journal
         if self.mode is Mode.RECOVERING and command.key in self._journal:
