@@ -220,9 +220,11 @@ def test_more_words_reach_the_command_line(binary):
         assert replies[-1] == str(7 * 1024 * 1024).encode()
 
 
-@pytest.mark.parametrize("mode", [["--cluster-enabled", "yes"], ["--sentinel"]])
+@pytest.mark.parametrize("mode", [["--cluster-enabled", "yes", "--cluster-port"], ["--sentinel"]])
 def test_cluster_nodes_and_sentinels_are_servers_too(binary, mode):
-    with Server(binary, arguments=mode) as server:
+    # Left alone, a node's second port is 10 000 above the first, where outgoing connections take theirs from.
+    ports = [str(free_port())] if "--cluster-port" in mode else []
+    with Server(binary, arguments=[*mode, *ports]) as server:
         assert ask(server.url, "PING") == [b"+PONG"]
 
 
