@@ -322,10 +322,10 @@ def test_importing_opens_nothing_and_reads_no_environment():
 
 
 @pytest.mark.blocking
-def test_importing_costs_at_most_25_ms_more_than_asyncio(bytecode):
-    # Processor time: the clock on the wall also counts what else the machine does.
+def test_importing_costs_less_than_importing_asyncio_does(bytecode):
+    # Processor time, and a ratio: `python -m benchmarks startup` has the milliseconds.
     timed = "import time; b = time.process_time(); import {}; print(time.process_time() - b)"
     python("import polly_state", bytecode)
     rounds = [[float(python(timed.format(name), bytecode)) for name in ("asyncio", "polly_state")] for _ in range(12)]
     theirs, ours = map(min, zip(*rounds, strict=True))
-    assert ours - theirs <= 0.025
+    assert ours <= 2 * theirs
