@@ -157,6 +157,12 @@ class Keyspace(Entries):
         entry.expires_at = expires_at
         return True
 
+    def note(self, key: str, stamps: Mapping[str, str]) -> None:
+        """Keep *stamps* with what is at *key* already."""
+        entry = self.entry(key)
+        if entry is not None:
+            self.claim(key, entry.content_size, stamps, durable=False)
+
     def _bury(self, key: str, entry: Entry) -> None:
         # Only stamps are left, for as long as an older write may still arrive; they may be dropped sooner.
         entry.expires_at = self.now() + TOMBSTONE

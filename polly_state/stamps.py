@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["MAX_LEAD", "HybridClock", "is_stamp", "new_origin"]
+__all__ = ["MAX_LEAD", "HybridClock", "is_stamp", "new_origin", "time_of"]
 
 MAX_LEAD: Final = 300.0
 COUNTER_BITS: Final = 16
@@ -29,6 +29,11 @@ def new_origin() -> str:
 def is_stamp(text: str) -> bool:
     """Whether *text* has the form of a stamp."""
     return STAMP(text) is not None
+
+
+def time_of(stamp: str) -> float:
+    """When it was given out, in seconds since the epoch."""
+    return int(stamp[:12], 16) / 1000
 
 
 class HybridClock:

@@ -102,7 +102,7 @@ def patch_fields(draw, key):
 
 def add(draw, key):
     by = draw.one_of([1, 5, -1, -30])
-    return Add(key, draw.one_of(["one", "other"]), abs(by), by, draw.ttl())
+    return Add(key, "", draw.one_of(["one", "other"]), abs(by), by, draw.ttl())
 
 
 TABLE = {
@@ -120,7 +120,7 @@ TABLE = {
     SetRegister: set_register,
     TimeToLive: lambda draw, key: TimeToLive(key),
     ToggleField: lambda draw, key: ToggleField(key, "", draw.one_of(FIELDS), b"true", b"false", draw.ttl()),
-    Touch: lambda draw, key: Touch(key, draw.one_of([LONG, 2 * LONG])),
+    Touch: lambda draw, key: Touch(key, "", draw.one_of([LONG, 2 * LONG])),
 }
 
 

@@ -105,7 +105,7 @@ def test_a_full_store_refuses_aloud_and_changes_nothing():
     for refused in (
         SetRegister("d", bench.stamp(), b"1"),
         PatchFields("d", bench.stamp(), {"a": b"1"}),
-        Add("d", "aaaaaaaa", 1, 1),
+        Add("d", bench.stamp(), "aaaaaaaa", 1, 1),
         Set("d", b"1"),
     ):
         with pytest.raises(LocalStoreFull, match="local_entries or local_bytes"):
@@ -188,7 +188,7 @@ def test_creating_and_deleting_for_ever_never_fills_the_store():
         ClearFields(f"f{number}", bench.stamp()).apply(bench.keyspace)
         PatchFields(f"g{number}", bench.stamp(), {"a": b"1"}).apply(bench.keyspace)
         PatchFields(f"g{number}", bench.stamp(), {"a": None}).apply(bench.keyspace)
-        Add(f"c{number}", "aaaaaaaa", 1, 1).apply(bench.keyspace)
+        Add(f"c{number}", bench.stamp(), "aaaaaaaa", 1, 1).apply(bench.keyspace)
         Delete(f"c{number}").apply(bench.keyspace)
     check(bench.keyspace, 100, 100_000)
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, dataclass_transform
 
+from polly_state.stamps import time_of
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from polly_state.keyspace import Keyspace
+    from polly_state.keyspace import Entry, Keyspace
 
-__all__ = ["Command", "Effect", "Outdated", "Script", "Stamped", "command", "companion", "load_scripts", "milliseconds"]
+__all__ = ["TTL", "Command", "Effect", "Outdated", "Script", "Stamped", "command", "companion", "ending_stamp", "load_scripts", "milliseconds"]
+
+TTL: Final = "~ttl"
+"""The slot of when a key ends, which the newest write with a ttl settles."""
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -138,6 +142,23 @@ class Command(Generic[T]):
         """Whether this makes *other*, on the same slot and given earlier, moot."""
         return True
 
+    def replacing(self, other: Command[Any]) -> Command[T]:
+        """The same, for a Redis that never got *other*, which this supersedes."""
+        return self
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the key is to end after this, in seconds since the epoch; None if that is not for this to say."""
+        return None
+
+    def ending(self, expires_at: float) -> Command[T]:
+        """The same, for a key that is to end then."""
+        return self
+
+    def late(self, now: float) -> Command[T]:
+        """The same, for a keyspace that only learns of it *now*, in seconds since the epoch."""
+        return self
+
     @property
     def slot(self) -> str:
         """The part of the key that the command writes; a later command on the same slot makes an earlier one moot."""
@@ -155,6 +176,24 @@ class Stamped(Command[T]):
     def restamped(self, stamp: str) -> Self:
         """The same write, newer: for a caller who is still waiting and was overtaken."""
         return replace(self, stamp=stamp)
+
+    @property
+    def expires_at(self) -> float | None:
+        ttl: float | None = getattr(self, "ttl", None)
+        return None if ttl is None else time_of(self.stamp) + ttl
+
+    def ending(self, expires_at: float) -> Self:
+        return replace(self, ttl=expires_at - time_of(self.stamp))
+
+    def late(self, now: float) -> Self:
+        return self if self.expires_at is None else replace(self, ttl=max(0.0, self.expires_at - now))
+
+
+def ending_stamp(entry: Entry | None, stamp: str, ttl: float | None) -> dict[str, str]:
+    """What to note with a write that settles when its key ends; nothing if it does not, or a newer one has."""
+    if ttl is None or (entry is not None and entry.present and entry.stamps.get(TTL, "") > stamp):
+        return {}
+    return {TTL: stamp}
 
 
 def load_scripts(kind: type[Command[Any]] | None = None) -> None:

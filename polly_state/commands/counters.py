@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from polly_state.commands.base import Command, Effect, Script, command, milliseconds
+from polly_state.commands.base import Command, Effect, Script, Stamped, command, ending_stamp, milliseconds
 from polly_state.errors import CommandRejected
 from polly_state.wire import Reply, Words
 
@@ -50,15 +50,14 @@ class Count(Command[int]):
 
 
 @command
-class Add(Command[int]):
+class Add(Stamped[int]):
     """Bring what *origin* has added to the counter up to *total*; the new value.
 
     *total* is all that the origin has ever added, of which *by* is the newest part; the sign of *by* tells whether the
-    additions or the subtractions are meant, which are totalled apart.
-    A counter with a *ttl* in seconds lives so long after its last change.
+    additions or the subtractions are meant, which are totalled apart. Its stamp only tells when: no addition outdates
+    another. A counter with a *ttl* in seconds lives so long after its last change.
     """
 
-    effect = Effect.DURABLE
     script = Script("add")
 
     origin: str
@@ -67,7 +66,7 @@ class Add(Command[int]):
     ttl: float | None = None
 
     def encode(self) -> Words:
-        return self.call("-" if self.by < 0 else "+", self.origin, self.total, milliseconds(self.ttl))
+        return self.call(self.stamp, milliseconds(self.ttl), "-" if self.by < 0 else "+", self.origin, self.total)
 
     def decode(self, reply: Reply) -> int:
         return int(reply)
@@ -90,11 +89,14 @@ class Add(Command[int]):
         return countable(keyspace, self.key)
 
     def learn(self, keyspace: Keyspace, result: int) -> None:
-        expires_at = keyspace.expires_at(self.key) if self.ttl is None else keyspace.now() + self.ttl
+        expires_at = keyspace.expires_at(self.key)
         entry = keyspace.entry(self.key)
         seen = 0 if entry is None else int(entry.stamps.get(self.slot, "0"))
-        totals = {self.slot: str(max(self.total, seen))}
-        keyspace.put(self.key, b"%d" % result, expires_at=expires_at, durable=True, stamps=totals)
+        stamps = ending_stamp(entry, self.stamp, self.ttl)
+        if stamps:
+            expires_at = keyspace.now() + (self.ttl or 0.0)
+        stamps[self.slot] = str(max(self.total, seen))
+        keyspace.put(self.key, b"%d" % result, expires_at=expires_at, durable=True, stamps=stamps)
 
     def settled(self, result: int, stamp: str) -> tuple[Command[Any], ...]:
         return (self,)

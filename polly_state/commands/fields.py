@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, command, milliseconds
+from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, command, ending_stamp, milliseconds
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
@@ -90,9 +90,10 @@ class PatchFields(Stamped[bool]):
 
     def learn(self, keyspace: Keyspace, result: bool) -> None:
         stamps = dict.fromkeys(map(slot_of, self.changes), self.stamp)
-        keyspace.patch(self.key, self.changes, durable=True, stamps=stamps)
-        if self.ttl is not None:
-            keyspace.expire(self.key, keyspace.now() + self.ttl)
+        ends = ending_stamp(keyspace.entry(self.key), self.stamp, self.ttl)
+        keyspace.patch(self.key, self.changes, durable=True, stamps=stamps | ends)
+        if ends:
+            keyspace.expire(self.key, keyspace.now() + (self.ttl or 0.0))
 
     def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
         return tuple(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, command, milliseconds
-from polly_state.commands.values import Condition, Expire
+from polly_state.commands.base import TTL, Command, Outdated, Script, Stamped, command, ending_stamp, milliseconds
+from polly_state.commands.values import Condition
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from polly_state.keyspace import Keyspace
 
 __all__ = ["SetRegister", "Touch"]
@@ -69,6 +71,15 @@ class SetRegister(Stamped[bool]):
             return (self,)
         return (replace(self, stamp=stamp, condition=Condition.ALWAYS, expected=None),)
 
+    def replacing(self, other: Command[Any]) -> Command[bool]:
+        # The time that was left of a value which Redis never had.
+        kept = self.keep_ttl and self.content is not None
+        return self.ending(other.expires_at) if kept and other.expires_at is not None else self
+
+    def ending(self, expires_at: float) -> Self:
+        ended = self if self.content is None else replace(self, keep_ttl=False)
+        return super(SetRegister, ended).ending(expires_at)
+
     def _holds(self, content: bytes | None) -> bool:
         if self.expected is not None:
             return content == self.expected
@@ -85,11 +96,39 @@ class SetRegister(Stamped[bool]):
 
 
 @command
-class Touch(Expire):
-    """Let a durable *key* and its stamps live *ttl* seconds from now; False if it is not there."""
+class Touch(Stamped[bool]):
+    """Let a durable *key* and its stamps live *ttl* seconds from the stamp on; False if it is not there.
 
-    effect = Effect.DURABLE
+    A register that was written after the stamp keeps its own time.
+    """
+
     script = Script("touch")
 
+    ttl: float
+
     def encode(self) -> Words:
-        return self.call(milliseconds(self.ttl))
+        return self.call(self.stamp, milliseconds(self.ttl))
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        entry = keyspace.entry(self.key)
+        if entry is not None and entry.stamps.get(VALUE, "") > self.stamp:
+            return entry.present
+        if not ending_stamp(entry, self.stamp, self.ttl):
+            return True
+        if not keyspace.expire(self.key, keyspace.now() + self.ttl):
+            return False
+        keyspace.note(self.key, {TTL: self.stamp})
+        return True
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key)
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return (self,) if result else ()
+
+    @property
+    def slot(self) -> str:
+        return TTL

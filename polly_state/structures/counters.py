@@ -51,7 +51,7 @@ class Counters(Structure):
         else:
             totals.down = total
         try:
-            answer = await self._store.execute(Add(key, totals.origin, total, by, self._ttl), require)
+            answer = await self._store.execute(Add(key, self._stamp(), totals.origin, total, by, self._ttl), require)
         except StateError:
             # What was refused must not come along with the next addition: that one gets a new origin.
             if self._ledger.get(key) is totals:

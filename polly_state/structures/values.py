@@ -91,7 +91,7 @@ class Values(Structure, Generic[T]):
         lifetime = seconds(ttl)
         if lifetime is None:
             raise TypeError("a ttl is needed")
-        return (await self._store.execute(Touch(self._key(id), lifetime))).value
+        return (await self._store.execute(Touch(self._key(id), self._stamp(), lifetime))).value
 
     async def time_to_live(self, id: Id) -> float | None:
         """Seconds until the value expires; None if it does not, or there is none."""

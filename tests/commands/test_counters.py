@@ -23,7 +23,7 @@ DAY = 86_400
 
 
 def add(store, total, by, origin="aaaaaaaa", **rest):
-    return Add(store.key(), origin, total, by, **rest)
+    return Add(store.key(), store.stamp(), origin, total, by, **rest)
 
 
 async def test_a_counter_that_was_never_added_to_is_zero(store):

@@ -225,9 +225,9 @@ async def test_a_toggle_has_a_ttl_like_a_patch(store):
 
 
 async def test_touch_works_on_fields(store):
-    assert await store.do(Touch(store.key(), 5)) is False
+    assert await store.do(Touch(store.key(), store.stamp(), 5)) is False
     await store.do(patch(store, {"a": b"1"}))
-    assert await store.do(Touch(store.key(), 20)) is True
+    assert await store.do(Touch(store.key(), store.stamp(), 20)) is True
     assert await store.do(TimeToLive(store.key())) == pytest.approx(20, abs=0.3)
 
 

@@ -27,7 +27,7 @@ from polly_state.errors import CommandRejected
 FOR_STRINGS = [
     lambda key, stamp: Get(key),
     lambda key, stamp: Count(key),
-    lambda key, stamp: Add(key, "aaaaaaaa", 1, 1),
+    lambda key, stamp: Add(key, stamp, "aaaaaaaa", 1, 1),
     lambda key, stamp: SetRegister(key, stamp, b"1"),
     lambda key, stamp: SetRegister(key, stamp, b"1", condition=Condition.IF_PRESENT),
     lambda key, stamp: SetRegister(key, stamp, b"1", condition=Condition.IF_ABSENT),
@@ -69,7 +69,7 @@ async def test_what_concerns_any_key_works_on_both_kinds(store):
     for name in ("hash", "string"):
         key = store.key(name)
         assert await store.do(Expire(key, 9)) is True
-        assert await store.do(Touch(key, 9)) is True
+        assert await store.do(Touch(key, store.stamp(), 9)) is True
         assert await store.do(TimeToLive(key)) == pytest.approx(9, abs=0.3)
         assert await store.do(Persist(key)) is True
         assert await store.do(Delete(key)) is True

@@ -162,14 +162,14 @@ async def test_a_ttl_runs_from_the_stamp_and_not_from_the_arrival(redis_store):
 
 
 async def test_touch_renews_and_needs_something_there(store):
-    assert await store.do(Touch(store.key(), 10)) is False
+    assert await store.do(Touch(store.key(), store.stamp(), 10)) is False
     await store.do(write(store, b"1", ttl=0.03))
-    assert await store.do(Touch(store.key(), 10.5)) is True
+    assert await store.do(Touch(store.key(), store.stamp(), 10.5)) is True
     await store.lapse(0.03)
     assert await store.do(Get(store.key())) == b"1"
     assert await store.do(TimeToLive(store.key())) == pytest.approx(10.4, abs=0.15)
     await store.do(write(store, None))
-    assert await store.do(Touch(store.key(), 10)) is False
+    assert await store.do(Touch(store.key(), store.stamp(), 10)) is False
 
 
 async def test_a_writer_far_ahead_is_refused_by_name_and_never_leaks(store):
@@ -194,7 +194,7 @@ async def test_the_stamps_outlive_the_register_by_a_day(redis_store):
     assert await redis_store.ask("PTTL", beside) == -1
     await redis_store.do(write(redis_store, b"1", ttl=100))
     assert await redis_store.ask("PTTL", beside) / 1000 == pytest.approx(DAY + 100, abs=1)
-    await redis_store.do(Touch(redis_store.key(), 500))
+    await redis_store.do(Touch(redis_store.key(), redis_store.stamp(), 500))
     assert await redis_store.ask("PTTL", beside) / 1000 == pytest.approx(DAY + 500, abs=1)
     await redis_store.do(write(redis_store, None))
     assert await redis_store.ask("PTTL", beside) / 1000 == pytest.approx(DAY, abs=1)

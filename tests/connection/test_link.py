@@ -399,7 +399,7 @@ async def test_replies_keep_their_order_when_the_store_sends_scripts_and_reads(s
     async with managed(server.url, namespace="order") as manager:
         store = RedisStore(manager, HybridClock())
         key = "order:c:{x}"
-        adds = [store.execute(Add(key, "00000001", total, 1)) for total in range(1, 51)]
+        adds = [store.execute(Add(key, store.clock.stamp(), "00000001", total, 1)) for total in range(1, 51)]
         assert list(range(1, 51)) == [answer.value for answer in await asyncio.gather(*adds)]
         assert (await store.execute(Count(key))).value == 50
         await manager.send(("DEL", key, companion(key)))

@@ -115,9 +115,9 @@ async def test_an_addition_whose_reply_was_lost_counts_once(proxy):
     async with managed(proxy.url, namespace="m") as manager:
         store = store_over(manager)
         key = "m:c:{once}"
-        assert (await store.execute(Add(key, "0000000a", 9, 9))).value == 9
+        assert (await store.execute(Add(key, store.clock.stamp(), "0000000a", 9, 9))).value == 9
         proxy.drop_replies()
-        addition = asyncio.create_task(store.execute(Add(key, "0000000a", 10, 1)))
+        addition = asyncio.create_task(store.execute(Add(key, store.clock.stamp(), "0000000a", 10, 1)))
         await until(lambda: ask(direct(proxy), f"STRLEN {key}") == [b":2"])
         await asyncio.sleep(0.02)
         proxy.heal()
@@ -160,7 +160,7 @@ async def test_what_may_have_run_stays_so_when_the_second_try_fails(proxy, sent)
             proxy.refuse()
             proxy.reset()
             await until(lambda: not manager.statistics().connected)
-        addition = asyncio.create_task(store.execute(Add(key, "0000000a", 1, 1)))
+        addition = asyncio.create_task(store.execute(Add(key, store.clock.stamp(), "0000000a", 1, 1)))
         if sent:
             await until(lambda: ask(direct(proxy), f"EXISTS {key}") == [b":1"])
             proxy.refuse()
@@ -291,17 +291,17 @@ async def test_no_command_is_sent_more_than_twice(proxy):
 async def test_a_server_that_refuses_writes_goes_on_with_reads(own, code, breaking, mending):
     async with managed(own.url, breaker=BreakerSettings(probe_delay=0.05)) as manager:
         store = store_over(manager)
-        await store.execute(Add("m:c:{x}", "0000000a", 7, 7))
+        await store.execute(Add("m:c:{x}", store.clock.stamp(), "0000000a", 7, 7))
         ask(own.url, breaking.format(port=free_port()))
         with pytest.raises(StoreUnavailable, match=code) as caught:
-            await store.execute(Add("m:c:{x}", "0000000a", 8, 1))
+            await store.execute(Add("m:c:{x}", store.clock.stamp(), "0000000a", 8, 1))
         assert not caught.value.maybe_applied
         assert (manager.circuits.link.state, manager.circuits.write.state) == (CircuitState.CLOSED, CircuitState.OPEN)
         assert (await store.execute(Count("m:c:{x}"))).value == 7
         ask(own.url, mending)
         assert await until(lambda: manager.circuits.write.closed) < 1.25 + SLACK
         assert link_changes(manager) == []
-        assert (await store.execute(Add("m:c:{x}", "0000000a", 8, 1))).value == 8
+        assert (await store.execute(Add("m:c:{x}", store.clock.stamp(), "0000000a", 8, 1))).value == 8
 
 
 @pytest.mark.blocking
@@ -313,14 +313,14 @@ async def test_a_server_whose_disk_fails_goes_on_with_reads(binary, tmp_path):
         managed(server.url, breaker=BreakerSettings(probe_delay=0.05)) as manager,
     ):
         store = store_over(manager)
-        await store.execute(Add("m:c:{x}", "0000000a", 7, 7))
+        await store.execute(Add("m:c:{x}", store.clock.stamp(), "0000000a", 7, 7))
         ask(server.url, "CONFIG SET save 3600000", f"CONFIG SET dir {gone}")
         ask(server.url, 'CONFIG SET save "3600 1000000"')
         gone.rmdir()
         ask(server.url, "BGSAVE")
         await until(lambda: ask(server.url, "SET probe 1")[0].startswith(b"-MISCONF"))
         with pytest.raises(StoreUnavailable, match="MISCONF"):
-            await store.execute(Add("m:c:{x}", "0000000a", 8, 1))
+            await store.execute(Add("m:c:{x}", store.clock.stamp(), "0000000a", 8, 1))
         assert (await store.execute(Count("m:c:{x}"))).value == 7
         ask(server.url, "CONFIG SET stop-writes-on-bgsave-error no")
         assert await until(lambda: manager.circuits.write.closed) < 1.25 + SLACK

@@ -29,6 +29,7 @@ from polly_state.commands import Add, Delete, Get, Set
 from polly_state.errors import StateError
 from polly_state.events import ModeChanged, OperationDead, Replayed
 from polly_state.store.journal import MemoryJournal
+from polly_state.stamps import HybridClock
 from polly_state.testing import FaultProxy, Server
 from tests.outages import Record, in_thread, settings_for, state_at, until
 from tests.testing.wire import ask
@@ -455,7 +456,8 @@ async def test_kept_writes_are_not_dropped_to_make_room_for_what_is_read(binary,
 
 def test_a_total_is_never_replaced_by_an_older_one():
     journal = MemoryJournal(10)
-    newer, older = Add("k", "0000000a", 5, 1), Add("k", "0000000a", 3, 1)
+    stamp = HybridClock().stamp()
+    newer, older = Add("k", stamp, "0000000a", 5, 1), Add("k", stamp, "0000000a", 3, 1)
     journal.record([newer])
     journal.record([older])
     assert [newer] == journal.pending("k")

@@ -13,6 +13,7 @@ for at = 1, #stamps, 2 do
     if string.find(stamps[at], '^[fc]:') then redis.call('HDEL', KEYS[2], stamps[at]) end
 end
 redis.call('DEL', KEYS[1])
+redis.call('HDEL', KEYS[2], '~ttl')
 redis.call('HSET', KEYS[2], '~all', stamp)
 expire(KEYS[1], KEYS[2], stamp, '')
 return 1

@@ -23,5 +23,5 @@ else
     redis.call('SET', KEYS[1], ARGV[5])
 end
 redis.call('HSET', KEYS[2], '~value', stamp)
-expire(KEYS[1], KEYS[2], stamp, ARGV[3] == 'keep' and '' or ARGV[3])
+expire(KEYS[1], KEYS[2], stamp, ARGV[3] == 'keep' and '' or ARGV[3], true)
 return 1

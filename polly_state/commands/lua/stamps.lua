@@ -17,9 +17,19 @@ local function keep_companion(key, companion)
     return redis.call('PEXPIRE', companion, text(math.max(left, 0) + TOMBSTONE))
 end
 
--- A ttl runs from the stamp, not from when the command arrives: '' is none.
-local function expire(key, companion, stamp, ttl)
-    if ttl ~= '' then redis.call('PEXPIREAT', key, text(time_of(stamp) + tonumber(ttl))) end
+-- A ttl runs from the stamp, not from when the command arrives: '' is none. The newest write with one settles when the
+-- key ends, in whatever order they arrive; what is *whole* with each write need not remember that.
+local function expire(key, companion, stamp, ttl, whole)
+    if ttl ~= '' then
+        local held = redis.call('HGET', companion, '~ttl') or ''
+        local at = text(time_of(stamp) + tonumber(ttl))
+        if string.sub(held, 1, 24) > stamp then
+            at = string.sub(held, 26)
+        elseif not whole then
+            redis.call('HSET', companion, '~ttl', stamp .. ' ' .. at)
+        end
+        redis.call('PEXPIREAT', key, at)
+    end
     return keep_companion(key, companion)
 end
 

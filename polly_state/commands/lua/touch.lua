@@ -1,4 +1,4 @@
--- KEYS: key, companion. ARGV: ttl in ms
-local there = redis.call('PEXPIRE', KEYS[1], ARGV[1])
-if there == 1 then keep_companion(KEYS[1], KEYS[2]) end
-return there
+-- KEYS: key, companion. ARGV: stamp, ttl in ms
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if (redis.call('HGET', KEYS[2], '~value') or '') <= ARGV[1] then expire(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) end
+return 1
