@@ -40,12 +40,13 @@ class Secret:
 
 
 class Transport(Enum):
-    """How the bytes travel; MEMORY means that there is no Redis."""
+    """How the bytes travel; MEMORY and SQLITE mean that there is no Redis."""
 
     TCP = "tcp"
     TLS = "tls"
     UNIX = "unix"
     MEMORY = "memory"
+    SQLITE = "sqlite"
 
 
 SCHEMES: Final = {
@@ -57,6 +58,7 @@ SCHEMES: Final = {
     "redis+unix": Transport.UNIX,
     "valkey+unix": Transport.UNIX,
     "memory": Transport.MEMORY,
+    "sqlite": Transport.SQLITE,
 }
 
 
@@ -77,7 +79,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, *, name: str = "url") -> Address:
-        """Read ``redis://``, ``rediss://``, ``unix://`` (or ``valkey``, ``valkeys``) and ``memory://``.
+        """Read ``redis://``, ``rediss://``, ``unix://`` (or ``valkey``, ``valkeys``), ``memory://`` and ``sqlite:///dir``.
 
         Args:
             url: The URL; ``db``, ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` are its parameters.
@@ -106,11 +108,13 @@ class Address:
             raise ConfigurationError(f"{name}: the database must be a number, as in redis://host:6379/0")
         if transport is Transport.UNIX and not parts.path:
             raise ConfigurationError(f"{name}: a socket path is missing, as in unix:///run/redis.sock")
+        if transport is Transport.SQLITE and (parts.netloc or not parts.path.strip("/")):
+            raise ConfigurationError(f"{name}: a directory is missing, as in sqlite:///var/lib/bot")
         return cls(
             transport=transport,
             host=parts.hostname or "localhost",
             port=DEFAULT_PORT if port is None else port,
-            path=unquote(parts.path) if transport is Transport.UNIX else "",
+            path=unquote(parts.path) if transport in (Transport.UNIX, Transport.SQLITE) else "",
             db=int(db),
             username=unquote(parts.username) if parts.username else None,
             password=Secret(unquote(parts.password)) if parts.password else None,
@@ -123,8 +127,8 @@ class Address:
         """Where it is, without the way in: fit for logs."""
         if self.transport is Transport.MEMORY:
             return "memory"
-        if self.transport is Transport.UNIX:
-            return f"unix:{self.path}"
+        if self.transport in (Transport.UNIX, Transport.SQLITE):
+            return f"{self.transport.value}:{self.path}"
         return f"{self.host}:{self.port}/{self.db}"
 
 

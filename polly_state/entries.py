@@ -45,6 +45,14 @@ class Entry:
             return self.content is not None
         return any(content is not None for content in self.content.values())
 
+    def copy(self) -> Entry:
+        """The same, apart from this one."""
+        twin = Entry(dict(self.content) if isinstance(self.content, dict) else self.content, self.learned_at)
+        for slot in ("content_size", "expires_at", "size", "whole"):
+            setattr(twin, slot, getattr(self, slot))
+        twin.stamps = dict(self.stamps)
+        return twin
+
 
 class Entries:
     """Entries by key. Pinned ones stay; the others are dropped, least recently used first, when room is needed."""
@@ -109,6 +117,22 @@ class Entries:
         if entry is not None:
             self.size -= entry.size
 
+    def restore(self, key: str, held: Entry | None) -> None:
+        """Hold of *key* what was *held* before, and nothing if that is None."""
+        pinned = key in self._pinned
+        self.forget(key)
+        if held is not None:
+            self._recent[key] = held
+            self.size += held.size
+            if pinned:
+                self.pin(key)
+
+    def clear(self) -> None:
+        """Hold nothing of any key."""
+        self._recent.clear()
+        self._pinned.clear()
+        self.size = self._pinned_size = 0
+
     def pin(self, key: str) -> None:
         """Keep the entry from being dropped to make room."""
         entry = self._recent.pop(key, None)
@@ -122,6 +146,12 @@ class Entries:
         if entry is not None:
             self._recent[key] = entry
             self._pinned_size -= entry.size
+
+    def unpin_all(self) -> None:
+        """Let any entry be dropped again when room is needed."""
+        self._recent |= self._pinned
+        self._pinned.clear()
+        self._pinned_size = 0
 
     def _drop_old_stamps(self, entry: Entry, newest: str) -> None:
         held = {f"f:{field}" for field in entry.content} if isinstance(entry.content, dict) else set[str]()

@@ -17,6 +17,7 @@ __all__ = [
     "Observer",
     "OperationDead",
     "Replayed",
+    "ServerLoss",
     "log_event",
     "notify_all",
 ]
@@ -82,13 +83,25 @@ class Replayed(NamedTuple):
 
 
 class OperationDead(NamedTuple):
-    """A kept write was refused by Redis for good and will not be tried again."""
+    """A kept write was refused by Redis for good, or is too old, and is kept apart."""
 
     command: str
     code: str
 
 
-Event: TypeAlias = ConnectionOpened | ConnectionLost | CircuitChanged | ModeChanged | Replayed | OperationDead
+class ServerLoss(NamedTuple):
+    """Redis has lost writes that it had acknowledged, or may have.
+
+    *resent* ones go to it again, most of which it may have; *possible_loss* is how many older ones may be gone at most.
+    """
+
+    resent: int
+    possible_loss: int
+
+
+Event: TypeAlias = (
+    ConnectionOpened | ConnectionLost | CircuitChanged | ModeChanged | Replayed | OperationDead | ServerLoss
+)
 Observer: TypeAlias = Callable[[Event], None]
 """Called at once, on the event loop: it must be quick. What it raises is logged and goes no further."""
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import inf
+from pathlib import Path
 from typing import Final
 
 from polly_state.address import Address, Secret, Transport
@@ -67,6 +68,10 @@ class Bounds:
     local_entries: int = 100_000
     local_bytes: int = 64 * MIB
     journal_entries: int = 100_000
+    journal_bytes: int = 64 * MIB
+    ring_entries: int = 50_000
+    """Acknowledged writes that are remembered for a minute, in case the server loses them."""
+    ring_bytes: int = 32 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +79,18 @@ class Settings:
     """How one `PollyState` is to be. Nothing here shows a password in its repr.
 
     ``address`` None, or in memory, means that no Redis is used and the local store is the authority.
+    ``directory`` is where writes that Redis does not have outlive this process, or all of the state without a Redis;
+    it belongs to the processes of one host.
     ``required`` makes a start without Redis an error instead of a degraded start.
+    ``repair`` sends again what a server has lost of its last minute; without it such a loss is only reported.
     """
 
     address: Address | None = None
     namespace: str = "polly"
     container_id: str | None = None
+    directory: Path | None = None
     required: bool = False
+    repair: bool = True
     deadlines: Deadlines = field(default_factory=Deadlines)
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     bounds: Bounds = field(default_factory=Bounds)
@@ -88,6 +98,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not NAMESPACE.fullmatch(self.namespace):
             raise ConfigurationError(f"namespace: {NAMESPACE_RULE}")
+        if self.directory is None and self.address is not None and self.address.transport is Transport.SQLITE:
+            object.__setattr__(self, "directory", Path(self.address.path))
         if not 0 < self.bounds.value_bytes <= MAX_VALUE_BYTES:
             raise ConfigurationError("bounds.value_bytes: between 1 byte and 8 MiB")
         for name, part in (("deadlines", self.deadlines), ("breaker", self.breaker), ("bounds", self.bounds)):
@@ -98,7 +110,7 @@ class Settings:
     @property
     def embedded(self) -> bool:
         """Whether there is no Redis to use."""
-        return self.address is None or self.address.transport is Transport.MEMORY
+        return self.address is None or self.address.transport in (Transport.MEMORY, Transport.SQLITE)
 
     @classmethod
     def from_url(cls, url: str, *, namespace: str = "polly", required: bool = False) -> Settings:
@@ -122,6 +134,7 @@ class Settings:
             address=_address(variables),
             namespace=variables.name("POLLY_STATE_NAMESPACE", default="polly"),
             container_id=variables.text("CONTAINER_ID"),
+            directory=variables.path("POLLY_STATE_DIR"),
             required=variables.flag("POLLY_STATE_REQUIRED", default=False),
             deadlines=Deadlines(
                 operation=variables.seconds("POLLY_STATE_DEADLINE", default=deadlines.operation),
@@ -133,6 +146,8 @@ class Settings:
                 ),
                 local_entries=variables.integer("POLLY_STATE_LOCAL_ENTRIES", default=bounds.local_entries),
                 local_bytes=variables.integer("POLLY_STATE_LOCAL_BYTES", default=bounds.local_bytes),
+                journal_entries=variables.integer("POLLY_STATE_JOURNAL_ENTRIES", default=bounds.journal_entries),
+                journal_bytes=variables.integer("POLLY_STATE_JOURNAL_BYTES", default=bounds.journal_bytes),
             ),
         )
 
@@ -151,6 +166,10 @@ class Variables:
         if not NAMESPACE.fullmatch(text):
             raise ConfigurationError(f"{name}: {NAMESPACE_RULE}")
         return text
+
+    def path(self, name: str) -> Path | None:
+        text = self.text(name)
+        return None if text is None else Path(text)
 
     def integer(self, name: str, *, default: int, least: int = 1, most: int = 2**53) -> int:
         text = self.text(name)

@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from polly_state.commands import load_scripts
-from polly_state.errors import StoreUnavailable
 from polly_state.events import Mode, Observer, log_event, notify_all
 from polly_state.keyspace import Keyspace
 from polly_state.services import Preferences
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
-from polly_state.store import LocalStore, ObservedStore, OperationStatistics
+from polly_state.store import ObservedStore, OperationStatistics
+from polly_state.store.local_stack import LocalStack
 from polly_state.structures import (
     Binding,
     Counters,
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from polly_state.connection import ConnectionManager, ConnectionStatistics
+    from polly_state.connection import ConnectionStatistics
     from polly_state.events import Event
-    from polly_state.store.resilient import ResilientStore
+    from polly_state.store.journal import JournalStatistics
+    from polly_state.store.repair import RepairStatistics
+    from polly_state.store.replay import ReplayStatistics
+    from polly_state.store.stack import Stack
 
 __all__ = ["Health", "PollyState", "Statistics"]
 
@@ -59,6 +62,10 @@ class Statistics(NamedTuple):
     operations: dict[str, OperationStatistics]
     connection: ConnectionStatistics | None
     """None without Redis."""
+    journal: JournalStatistics | None
+    """None in memory alone."""
+    replay: ReplayStatistics | None
+    repair: RepairStatistics | None
     local_entries: int
     local_bytes: int
 
@@ -81,8 +88,7 @@ class PollyState:
             mirror=not self.settings.embedded,
         )
         self._store = ObservedStore(self._clock)
-        self._connection: ConnectionManager | None = None
-        self._resilient: ResilientStore | None = None
+        self._stack: Stack | None = None
         self._handles: dict[str, tuple[type, Any, float | None, Structure]] = {}
         self.preferences = Preferences(self.fields("preferences", bool))
 
@@ -95,18 +101,14 @@ class PollyState:
         """Connect, or start degraded if Redis is away.
 
         Raises:
-            ConfigurationError: Redis refuses the password or the certificate.
+            ConfigurationError: Redis refuses the password or the certificate, or the directory cannot be used.
             StoreUnavailable: Redis is away, and settings say that it is required.
             RuntimeError: It was started before.
         """
         self._store.check_fresh()
-        if self.settings.embedded:
-            self._store.open(LocalStore(self._keyspace, self._clock))
-            return
-        # redis-py takes a tenth of a second to import, and scripts are files: not on the event loop.
-        await asyncio.to_thread(_prepare)
         try:
-            await self._start_connected()
+            self._stack = await self._make_stack()
+            self._store.open(await self._stack.open())
         except BaseException:
             await self.aclose()
             raise
@@ -114,10 +116,8 @@ class PollyState:
     async def aclose(self) -> None:
         """End all tasks and connections; writes that still wait for Redis get a moment, and are counted in the log."""
         self._store.close()
-        if self._resilient is not None:
-            await self._resilient.aclose(self.settings.deadlines.close)
-        if self._connection is not None:
-            await self._connection.aclose()
+        if self._stack is not None:
+            await self._stack.aclose()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -163,7 +163,9 @@ class PollyState:
     @property
     def mode(self) -> Mode:
         """Where commands are answered now."""
-        return Mode.EMBEDDED if self._resilient is None else self._resilient.mode
+        if self._stack is None:
+            return Mode.EMBEDDED if self.settings.embedded else Mode.CONNECTED
+        return self._stack.mode
 
     def health(self) -> Health:
         """For a readiness probe: costs nothing, and asks nobody."""
@@ -173,39 +175,38 @@ class PollyState:
 
     async def ping(self) -> float:
         """Seconds for a round trip to Redis. Raises `StoreUnavailable` if it is away, or none is configured."""
-        if self._connection is None:
-            raise StoreUnavailable("no Redis is configured; set REDIS_URL")
-        return await self._connection.ping()
+        return await self._started().ping()
+
+    async def purge(self) -> None:
+        """Wipe the whole namespace, for good: no journal and no repair brings anything of it back.
+
+        What is written while it runs may go as well. Raises `StoreUnavailable` if Redis is away.
+        """
+        await self._started().purge()
 
     def statistics(self) -> Statistics:
         """Everything that is counted, now."""
+        stack = self._stack
         return Statistics(
             mode=self.mode,
             pending=self._pending(),
             operations=self._store.statistics(),
-            connection=None if self._connection is None else self._connection.statistics(),
+            connection=None if stack is None else stack.connection(),
+            journal=None if stack is None else stack.journal(),
+            replay=None if stack is None else stack.replay(),
+            repair=None if stack is None else stack.repair(),
             local_entries=len(self._keyspace),
             local_bytes=self._keyspace.size,
         )
 
-    async def _start_connected(self) -> None:
-        from polly_state.connection import ConnectionManager
-        from polly_state.store.journal import MemoryJournal
-        from polly_state.store.redis import RedisStore
-        from polly_state.store.resilient import ResilientStore
+    async def _make_stack(self) -> Stack:
+        if self.settings.embedded:
+            return LocalStack(self.settings, self._keyspace, self._clock)
+        # redis-py takes a tenth of a second to import, and scripts are files: not on the event loop.
+        await asyncio.to_thread(_prepare)
+        from polly_state.store.redis_stack import RedisStack
 
-        settings = self.settings
-        assert settings.address is not None  # noqa: S101
-        self._connection = ConnectionManager(settings.address, settings, clock=self._clock, observe=self._observe)
-        self._resilient = ResilientStore(
-            RedisStore(self._connection, self._clock),
-            self._connection.circuits,
-            self._keyspace,
-            MemoryJournal(settings.bounds.journal_entries),
-            observe=self._observe,
-        )
-        await self._connection.start()
-        self._store.open(self._resilient)
+        return RedisStack(self.settings, self._keyspace, self._clock, self._observe)
 
     def _handle(self, kind: type, name: str, declared: Any, ttl: Ttl | None, make: Callable[[Binding], S]) -> S:
         lifetime = seconds(ttl)
@@ -218,13 +219,18 @@ class PollyState:
             raise ValueError(f"the family {name!r} exists already with another structure, type or ttl")
         return cast("S", held[3])
 
+    def _started(self) -> Stack:
+        if self._stack is None:
+            raise RuntimeError("this PollyState was not started: use it within async with")
+        return self._stack
+
     def _pending(self) -> int:
-        return 0 if self._resilient is None else self._resilient.pending
+        return 0 if self._stack is None else self._stack.pending
 
     def _observe(self, event: Event) -> None:
         notify_all(self._observers, event)
 
 
 def _prepare() -> None:
-    import_module("polly_state.store.resilient")
+    import_module("polly_state.store.redis_stack")
     load_scripts()

@@ -122,7 +122,7 @@ ONLY = {
     "tenacity": lambda name: name == "retry.py",
     "zstandard": lambda name: name == "structures/codec.py",
     "orjson": lambda name: name == "structures/codec.py",
-    "sqlite3": lambda name: False,
+    "sqlite3": lambda name: name == "store/database.py",
     "ssl": lambda name: name.startswith(("connection/", "testing/")),
     "subprocess": lambda name: name.startswith(("testing/", "demo/", "cli")),
     "rich": lambda name: name.startswith(("demo/", "cli")),

@@ -1,6 +1,6 @@
 """What a store can be asked: one class per operation, its form for Redis and its local effect side by side."""
 
-from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, companion, load_scripts
+from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, companion, load_scripts, stamp_of
 from polly_state.commands.counters import MAX_COUNT, Add, Count
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.registers import SetRegister, Touch
@@ -31,4 +31,5 @@ __all__ = [
     "Touch",
     "companion",
     "load_scripts",
+    "stamp_of",
 ]

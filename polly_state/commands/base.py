@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, dataclass_transform
 
+from polly_state.commands.script import Script
 from polly_state.stamps import time_of
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
 
     from polly_state.keyspace import Entry, Keyspace
 
-__all__ = ["TTL", "Command", "Effect", "Outdated", "Script", "Stamped", "command", "companion", "ending_stamp", "load_scripts", "milliseconds"]
+__all__ = [
+    "TTL",
+    "Command",
+    "Effect",
+    "Outdated",
+    "Script",
+    "Stamped",
+    "command",
+    "companion",
+    "ending_stamp",
+    "load_scripts",
+    "milliseconds",
+    "stamp_of",
+]
 
 TTL: Final = "~ttl"
 """The slot of when a key ends, which the newest write with a ttl settles."""
@@ -48,29 +62,6 @@ class Effect(Enum):
         self.repeatable = word in ("read", "durable")
 
 
-class Script:
-    """A Lua script of this package: sent by its digest, and whole when the server does not know it.
-
-    Every script starts with ``stamps.lua``, which holds what they share.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @cached_property
-    def source(self) -> bytes:
-        from importlib.resources import files
-
-        folder = files("polly_state.commands") / "lua"
-        return b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("stamps", self.name))
-
-    @cached_property
-    def digest(self) -> str:
-        import hashlib
-
-        return hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
-
-
 @dataclass_transform(frozen_default=True)
 def command(kind: type[C]) -> type[C]:
     """Make a slotted dataclass of a kind of command; `Command` has what those have in common.
@@ -90,6 +81,8 @@ class Command(Generic[T]):
 
     effect: ClassVar[Effect]
     script: ClassVar[Script | None] = None
+    sweeps: ClassVar[bool] = False
+    """Whether it makes everything moot that was written to the key before."""
 
     key: str
 
@@ -146,6 +139,20 @@ class Command(Generic[T]):
         """The same, for a Redis that never got *other*, which this supersedes."""
         return self
 
+    def merged(self, pending: Iterable[Command[Any]]) -> Command[T]:
+        """The same, for a journal that is the only keeper, with *pending* for the key: there nothing is in doubt."""
+        return self
+
+    @property
+    def keeps(self) -> int | None:
+        """How many slots of the key there are at most after this, the newest; None for any number."""
+        return None
+
+    @property
+    def tombstone(self) -> bool:
+        """Whether nothing is left in its slot after this."""
+        return False
+
     @property
     def expires_at(self) -> float | None:
         """When the key is to end after this, in seconds since the epoch; None if that is not for this to say."""
@@ -173,6 +180,9 @@ class Stamped(Command[T]):
 
     stamp: str
 
+    def supersedes(self, other: Command[Any]) -> bool:
+        return self.stamp >= stamp_of(other)
+
     def restamped(self, stamp: str) -> Self:
         """The same write, newer: for a caller who is still waiting and was overtaken."""
         return replace(self, stamp=stamp)
@@ -183,10 +193,19 @@ class Stamped(Command[T]):
         return None if ttl is None else time_of(self.stamp) + ttl
 
     def ending(self, expires_at: float) -> Self:
-        return replace(self, ttl=expires_at - time_of(self.stamp))
+        return self._living(expires_at - time_of(self.stamp))
 
     def late(self, now: float) -> Self:
-        return self if self.expires_at is None else replace(self, ttl=max(0.0, self.expires_at - now))
+        return self if self.expires_at is None else self._living(max(0.0, self.expires_at - now))
+
+    def _living(self, ttl: float) -> Self:
+        # Kinds without a ttl never end, and are as they were.
+        return replace(self, ttl=ttl) if hasattr(self, "ttl") else self  # type: ignore[call-arg]
+
+
+def stamp_of(command: Command[Any]) -> str:
+    """The stamp of *command*, or nothing, which is before all stamps."""
+    return command.stamp if isinstance(command, Stamped) else ""
 
 
 def ending_stamp(entry: Entry | None, stamp: str, ttl: float | None) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from polly_state.commands.base import Command, Effect, Script, Stamped, command, ending_stamp, milliseconds
@@ -103,6 +105,18 @@ class Add(Stamped[int]):
 
     def supersedes(self, other: Command[Any]) -> bool:
         return isinstance(other, Add) and self.total >= other.total
+
+    def replacing(self, other: Command[Any]) -> Command[int]:
+        # *by* is what Redis does not have of the total, for who knows only the value.
+        assert isinstance(other, Add)  # noqa: S101
+        by = abs(other.by) + self.total - other.total
+        return replace(self, by=-by if self.by < 0 else by)
+
+    def merged(self, pending: Iterable[Command[Any]]) -> Command[int]:
+        for other in pending:
+            if isinstance(other, Add) and (other.by < 0) is (self.by < 0):
+                return replace(self, origin=other.origin, total=other.total + abs(self.by))
+        return replace(self, total=abs(self.by))
 
     @property
     def slot(self) -> str:

@@ -104,6 +104,10 @@ class PatchFields(Stamped[bool]):
     def slot(self) -> str:
         return slot_of("\0".join(self.changes))
 
+    @property
+    def tombstone(self) -> bool:
+        return not any(content is not None for content in self.changes.values())
+
 
 @command
 class ToggleField(Stamped[bool]):
@@ -149,6 +153,7 @@ class ClearFields(Stamped[bool]):
     """Drop the whole hash at *key*, also the fields that older writes are still to bring."""
 
     script = Script("clear")
+    sweeps = True
 
     def encode(self) -> Words:
         return self.call(self.stamp)
@@ -169,6 +174,10 @@ class ClearFields(Stamped[bool]):
 
     def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
         return (self,)
+
+    @property
+    def tombstone(self) -> bool:
+        return True
 
 
 def slot_of(field: str) -> str:

@@ -71,6 +71,10 @@ class SetRegister(Stamped[bool]):
             return (self,)
         return (replace(self, stamp=stamp, condition=Condition.ALWAYS, expected=None),)
 
+    @property
+    def tombstone(self) -> bool:
+        return self.content is None
+
     def replacing(self, other: Command[Any]) -> Command[bool]:
         # The time that was left of a value which Redis never had.
         kept = self.keep_ttl and self.content is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from polly_state.address import Address
 from polly_state.connection.breaker import CircuitState, Happening
@@ -33,16 +33,14 @@ class ConnectionManager:
     """Carries commands to one Redis. It owns its links and its tasks, and belongs to one event loop."""
 
     def __init__(self, address: Address, settings: Settings, *, clock: HybridClock, observe: Observer) -> None:
-        dialer = Dialer(address, settings.deadlines.connect, settings.bounds)
+        self._dialer = dialer = Dialer(address, settings.deadlines.connect, settings.bounds)
         self.circuits = Circuits(settings.breaker, observe)
         self._address = str(address)
         self._settings = settings
         self.deadline = settings.deadlines.operation
-        """Seconds for one command."""
         self._shared_bytes = settings.bounds.shared_bytes
         self._clock = clock
         self._observe = observe
-        self._dialer = dialer
         self._recovery = Recovery(self.circuits, Canary(dialer, settings), settings.breaker, self._reconnect)
         self._current: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -50,6 +48,8 @@ class ConnectionManager:
         self._budget = RetryBudget()
         self._made = self._commands = self._overdue = self._retries = 0
         self._closed = False
+        # Given the way to ask a new connection, before anybody else may use it.
+        self.greet: Callable[[Callable[..., Awaitable[Reply]]], Awaitable[None]] | None = None
         self.circuits.on_change += (self._follow_circuits, self._recovery.begin)
 
     async def start(self) -> None:
@@ -106,7 +106,7 @@ class ConnectionManager:
             raise StoreUnavailable(str(second), maybe_applied=True) from second
 
     async def ping(self) -> float:
-        """Seconds for a round trip. Raises `StoreUnavailable`."""
+        """Seconds for a round trip."""
         began = time.perf_counter()
         await self.send(("PING",))
         return time.perf_counter() - began
@@ -211,6 +211,8 @@ class ConnectionManager:
         link = await self._make_link(self.deadline)
         try:
             await sample_time(link, self._clock)
+            if self.greet is not None:
+                await self.greet(lambda *words: link.submit(pack(words)))
         except BaseException:
             link.close("given up")
             raise

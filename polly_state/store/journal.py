@@ -2,73 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 from polly_state.commands import Command
 from polly_state.errors import LocalStoreFull
 from polly_state.store.base import Ack
 
-__all__ = ["MemoryJournal"]
+__all__ = ["DeadRow", "Journal", "JournalBusy", "JournalStatistics", "Row", "full", "weight"]
+
+ROW_OVERHEAD = 200
 
 
-class MemoryJournal:
-    """Kept in this process: one row for each slot of a key, in which a later write takes the place of an earlier one.
+class JournalBusy(Exception):
+    """Another process is writing at this moment; nothing was done."""
 
-    Bounded: at the bound a new row is refused, and none is dropped.
+
+class Row(NamedTuple):
+    """One kept write."""
+
+    number: int
+    """Rises with every write to the journal."""
+    recorded_at: float
+    """Seconds since the epoch, by Redis' clock."""
+    command: Command[Any]
+
+
+class DeadRow(NamedTuple):
+    """A kept write that was given up."""
+
+    row: Row
+    code: str
+    """What Redis said, or TOO_OLD."""
+    died_at: float
+
+
+class JournalStatistics(NamedTuple):
+    """How full a journal is."""
+
+    entries: int
+    bytes: int
+    dead: int
+
+
+class Journal(Protocol):
+    """Keeps absolute commands, one for each slot of a key, in which a later write takes the place of an earlier one.
+
+    Bounded: at the bound a new row is refused with `LocalStoreFull`, and none is dropped. Whatever changes it may raise
+    `JournalBusy` if it is *shared*, and `StoreUnavailable` if it cannot be used.
     """
 
-    ack = Ack.LOCAL_VOLATILE
-
-    def __init__(self, max_entries: int) -> None:
-        self.rows: dict[str, dict[str, Command[Any]]] = {}
-        self._max_entries = max_entries
-        self._count = 0
+    ack: Ack
+    shared: bool
+    """Whether other processes write to it."""
 
     def __len__(self) -> int:
-        return self._count
+        """How many writes are kept."""
+        ...
 
     def __contains__(self, key: str) -> bool:
-        return key in self.rows
+        """Whether any is kept for *key*."""
+        ...
 
-    def check_room(self, command: Command[Any]) -> None:
-        """Raises `LocalStoreFull` if there is no room for *command*; what takes the place of another always has."""
-        if self._count >= self._max_entries and command.slot not in self.rows.get(command.key, {}):
-            raise LocalStoreFull(
-                f"{self._count} writes wait for Redis already; it must return, or journal_entries be raised"
-            )
-
-    def record(self, commands: Iterable[Command[Any]]) -> None:
-        """Keep absolute commands until they are settled."""
-        for command in commands:
-            slots = self.rows.setdefault(command.key, {})
-            held = slots.get(command.slot)
-            if held is None:
-                self._count += 1
-            elif not command.supersedes(held):
-                continue
-            else:
-                del slots[command.slot]
-            slots[command.slot] = command
-
-    def pending(self, key: str) -> list[Command[Any]]:
+    def pending(self, key: str) -> list[Row]:
         """What is kept for *key*, oldest first."""
-        return list(self.rows.get(key, {}).values())
+        ...
 
-    def batch(self, size: int) -> list[Command[Any]]:
-        """About *size* commands of whole keys, oldest keys first."""
-        commands: list[Command[Any]] = []
-        for slots in self.rows.values():
-            commands += slots.values()
-            if len(commands) >= size:
-                break
-        return commands
+    def batch(self, size: int) -> list[Row]:
+        """About *size* rows, oldest first; the rows of one key are in their order."""
+        ...
 
-    def settle(self, command: Command[Any]) -> None:
-        """Redis has *command*; what took its place meanwhile stays."""
-        slots = self.rows.get(command.key, {})
-        if slots.get(command.slot) is command:
-            del slots[command.slot]
-            self._count -= 1
-            if not slots:
-                del self.rows[command.key]
+    def writing(self) -> AbstractContextManager[None]:
+        """A context in which `record` may be called, and after which all of it is kept, or after an error nothing."""
+        ...
+
+    def record(self, commands: Iterable[Command[Any]], now: float) -> None:
+        """Keep absolute commands, given at *now*, until they are settled."""
+        ...
+
+    def settle(self, rows: Iterable[Row]) -> None:
+        """Redis has these; what took their place meanwhile stays."""
+        ...
+
+    def bury(self, row: Row, code: str, now: float) -> None:
+        """Give up a row, and keep it apart."""
+        ...
+
+    def forget(self, before: float) -> None:
+        """Drop what was recorded *before*: it was wiped on purpose."""
+        ...
+
+    def stirred(self) -> bool:
+        """Whether anything may have been written since the last `news`; quick."""
+        ...
+
+    def news(self) -> list[Row]:
+        """The rows written since the last time, by whomever, oldest first."""
+        ...
+
+    def lease_replay(self, holder: str) -> bool:
+        """Whether the replay is the *holder*'s for the next moment: one process at a time need do it."""
+        ...
+
+    def statistics(self) -> JournalStatistics:
+        """How full it is."""
+        ...
+
+    def upkeep(self, now: float | None) -> None:
+        """Tidy up; blocks, so not on an event loop. With *now* the journal is the only keeper and drops what ended."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; blocks."""
+        ...
+
+
+def full(entries: int, size: int, max_entries: int, max_bytes: int) -> None:
+    """Raises `LocalStoreFull` over a bound."""
+    if entries > max_entries:
+        raise LocalStoreFull(
+            f"{max_entries} writes wait for Redis already; it must return, or journal_entries be raised"
+        )
+    if size > max_bytes:
+        raise LocalStoreFull("the journal has no bytes left; Redis must return, or journal_bytes be raised")
+
+
+def weight(command: Command[Any]) -> int:
+    """About how many bytes *command* takes."""
+    size = ROW_OVERHEAD
+    for name in command.__dataclass_fields__:
+        value = getattr(command, name)
+        if value.__class__ is bytes or value.__class__ is str:
+            size += len(value)
+        elif isinstance(value, Mapping):
+            size += sum(len(field) + (len(part) if part.__class__ is bytes else 0) for field, part in value.items())
+    return size

@@ -52,7 +52,8 @@ class RedisStore:
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`. A write that another one has overtaken is sent again with a newer stamp."""
         self.check(require)
-        return from_redis(await self.settle(command, await self._call(command, command.encode())))
+        _, value = await self.settle(command, await self._call(command, command.encode()))
+        return from_redis(value)
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
         """See `Store`."""
@@ -67,10 +68,10 @@ class RedisStore:
         """Make up for an *error* in sending *command*, if that is possible; else raise it."""
         return await self._send_again(command, command.encode(), error)
 
-    async def settle(self, command: Command[T], reply: Reply) -> T:
-        """The result, whatever it takes."""
+    async def settle(self, command: Command[T], reply: Reply) -> tuple[Command[T], T]:
+        """The result, whatever it takes, and the command as Redis has carried it out."""
         if reply.__class__ is not ReplyError:
-            return decoded(command, reply)
+            return command, decoded(command, reply)
         try:
             async with asyncio.timeout(self._connection.deadline):
                 return await self._overtake(command, reply)
@@ -81,11 +82,11 @@ class RedisStore:
         """Send *command* as it stands. Raises `Outdated` if a newer write is there already."""
         return decoded(command, await self._plain(command, await self._call(command, command.encode())))
 
-    async def _overtake(self, command: Command[T], reply: Reply) -> T:
+    async def _overtake(self, command: Command[T], reply: Reply) -> tuple[Command[T], T]:
         lead = MIN_LEAD
         while True:
             try:
-                return decoded(command, await self._plain(command, reply))
+                return command, decoded(command, await self._plain(command, reply))
             except Outdated as newer:
                 assert isinstance(command, Stamped)  # noqa: S101
                 # A clock a hair behind would be overtaken again and again, so the lead grows.

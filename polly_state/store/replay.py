@@ -3,59 +3,120 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import random
+import time
+from typing import Final, NamedTuple
 
-from polly_state.commands import Command, Outdated
+from polly_state.commands import Outdated
 from polly_state.errors import CommandRejected, StoreUnavailable
 from polly_state.events import Observer, OperationDead, Replayed
-from polly_state.keyspace import Keyspace
-from polly_state.store.journal import MemoryJournal
+from polly_state.store.journal import Row
+from polly_state.store.overlay import Overlay
 from polly_state.store.redis import RedisStore
+from polly_state.store.repair import Ring
 
-__all__ = ["Replay"]
+__all__ = ["Replay", "ReplayStatistics"]
+
+MAX_AGE: Final = 86_400.0
+"""Seconds for which Redis keeps the stamps of what is gone; an older write might bring it back."""
+RATE: Final = 10_000.0
+"""Rows for each second, so that users' calls have the greater share of Redis."""
+LARGEST, SMALLEST, GROWTH = 200, 10, 20
+SLOW: Final = 0.05
+ELSEWHERE: Final = 0.1
+
+
+class ReplayStatistics(NamedTuple):
+    """What became of kept writes so far."""
+
+    replayed: int
+    superseded: int
+    """Of these, those that met a newer value in Redis, which stays."""
+    dead: int
 
 
 class Replay:
     """Sends kept writes. Sending one twice is harmless, so several may be at it at once."""
 
-    def __init__(self, redis: RedisStore, journal: MemoryJournal, mirror: Keyspace, observe: Observer) -> None:
+    def __init__(self, redis: RedisStore, overlay: Overlay, ring: Ring, observe: Observer) -> None:
         self._redis = redis
-        self._journal = journal
-        self._mirror = mirror
+        self._overlay = overlay
+        self._journal = overlay.journal
+        self._ring = ring
         self._observe = observe
+        self._size = LARGEST
+        self._replayed = self._superseded = self._dead = 0
 
-    async def send(self, commands: list[Command[Any]]) -> None:
-        """Send *commands*. A newer value in Redis stays, and a command that Redis rejects for good is given up.
+    def statistics(self) -> ReplayStatistics:
+        """What became of them so far."""
+        return ReplayStatistics(self._replayed, self._superseded, self._dead)
+
+    async def send_batch(self) -> None:
+        """Send the oldest rows, in the measure that Redis takes them, unless another process is at it.
+
+        Raises as `send` does.
+        """
+        holder = self._redis.clock.origin
+        if not await self._overlay.patiently(lambda: self._journal.lease_replay(holder)):
+            await asyncio.sleep(random.uniform(ELSEWHERE / 2, ELSEWHERE))
+            return
+        rows = self._journal.batch(self._size)
+        began = time.monotonic()
+        await self.send(rows)
+        took = time.monotonic() - began
+        self._size = max(SMALLEST, self._size // 2) if took > SLOW else min(LARGEST, self._size + GROWTH)
+        await asyncio.sleep(max(0.0, len(rows) / RATE - took))
+
+    async def send(self, rows: list[Row]) -> None:
+        """Send *rows*. A newer value in Redis stays; a row that Redis rejects for good, or that is too old, is buried.
 
         Raises:
             StoreUnavailable: Redis went away over it; what it did not answer is kept.
         """
-        outcomes = await asyncio.gather(*(self._redis.attempt(command) for command in commands), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(self._attempt, rows), return_exceptions=True)
+        done: list[Row] = []
         overruled: set[str] = set()
         failure: BaseException | None = None
-        superseded = done = 0
-        for command, outcome in zip(commands, outcomes, strict=True):
+        superseded = 0
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if isinstance(outcome, CommandRejected):
+                await self._bury(row, outcome.code)
+                overruled.add(row.command.key)
+                continue
             if isinstance(outcome, Outdated):
                 self._redis.clock.see(outcome.stamp)
                 superseded += 1
-                overruled.add(command.key)
-            elif isinstance(outcome, CommandRejected):
-                self._observe(OperationDead(type(command).__name__, outcome.code))
-                overruled.add(command.key)
+                overruled.add(row.command.key)
             elif isinstance(outcome, BaseException):
                 failure = outcome if failure is None or isinstance(failure, StoreUnavailable) else failure
                 continue
-            done += 1
-            self._settle(command, overruled)
-        self._observe(Replayed(done, superseded, len(self._journal)))
+            else:
+                self._ring.note(row.command, outcome)
+            done.append(row)
+        if done:
+            await self._overlay.patiently(lambda: self._journal.settle(done))
+        self._replayed += len(done)
+        self._superseded += superseded
+        self._release({row.command.key for row in rows}, overruled)
+        self._observe(Replayed(len(done), superseded, len(self._journal)))
         if failure is not None:
             raise failure
 
-    def _settle(self, command: Command[Any], overruled: set[str]) -> None:
-        self._journal.settle(command)
-        if command.key in self._journal:
-            return
-        self._mirror.unpin(command.key)
-        if command.key in overruled:
-            # What is known here is not what Redis holds.
-            self._mirror.forget(command.key)
+    async def _attempt(self, row: Row) -> object:
+        if row.recorded_at < self._redis.clock.now() - MAX_AGE:
+            raise CommandRejected("the write is older than the stamps of what is gone", code="TOO_OLD")
+        return await self._redis.attempt(row.command)
+
+    async def _bury(self, row: Row, code: str) -> None:
+        await self._overlay.patiently(lambda: self._journal.bury(row, code, self._redis.clock.now()))
+        self._dead += 1
+        self._observe(OperationDead(type(row.command).__name__, code))
+
+    def _release(self, keys: set[str], overruled: set[str]) -> None:
+        mirror = self._overlay.keyspace
+        for key in keys:
+            if key not in self._journal:
+                mirror.unpin(key)
+                if key in overruled:
+                    # What is known here is not what Redis holds.
+                    mirror.forget(key)

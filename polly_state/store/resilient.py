@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from polly_state.commands import Command, Effect
 from polly_state.connection import ReplyError
@@ -23,56 +23,25 @@ from polly_state.errors import (
     StoreUnavailable,
 )
 from polly_state.events import Mode, ModeChanged, Observer
-from polly_state.keyspace import Keyspace
 from polly_state.retry import until_done
-from polly_state.store.base import REMOTE, Ack, Answer, Origin, apply_current, from_redis
-from polly_state.store.journal import MemoryJournal
+from polly_state.store.base import REMOTE, Ack, Answer, Origin, from_redis
+from polly_state.store.journal import JournalBusy, Row
+from polly_state.store.mode import Circuits, judgement
+from polly_state.store.overlay import Overlay
 from polly_state.store.redis import RedisStore, decoded
+from polly_state.store.repair import Ring
 from polly_state.store.replay import Replay
 
-__all__ = ["Circuits", "ResilientStore"]
+__all__ = ["ResilientStore"]
 
 _log = logging.getLogger("polly_state")
 
 T = TypeVar("T")
 
-BATCH = 200
 REPLAY_JITTER = 0.1
 REPLAY_PAUSE = 0.05
 REPLAY_PAUSE_CAP = 0.5
-CONNECTED = Mode.CONNECTED
-
-
-class Circuit(Protocol):
-    """One circuit of a breaker."""
-
-    reason: str
-
-    @property
-    def closed(self) -> bool:
-        """Whether commands are let through."""
-        ...
-
-
-class Circuits(Protocol):
-    """What decides about the mode."""
-
-    fault: ConfigurationError | None
-    on_change: list[Callable[[], None]]
-
-    @property
-    def link(self) -> Circuit:
-        """Whether Redis answers."""
-        ...
-
-    @property
-    def write(self) -> Circuit:
-        """Whether Redis takes writes."""
-        ...
-
-    def refusal(self) -> StateError:
-        """The error for a command that is not let through."""
-        ...
+CONNECTED, DURABLE = Mode.CONNECTED, Effect.DURABLE
 
 
 class ResilientStore:
@@ -86,35 +55,38 @@ class ResilientStore:
         self,
         redis: RedisStore,
         circuits: Circuits,
-        mirror: Keyspace,
-        journal: MemoryJournal,
+        overlay: Overlay,
+        ring: Ring,
         *,
         observe: Observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.mode = CONNECTED
         self.clock = redis.clock
+        self.replay = Replay(redis, overlay, ring, observe)
         self._redis = redis
         self._send_words = redis.send_words
         self._circuits = circuits
-        self._mirror = mirror
-        self._journal = journal
+        self._overlay = overlay
+        self._mirror = overlay.keyspace
+        self._journal = overlay.journal
+        self._shared = overlay.journal.shared
+        self._ring = ring
         self._observe = observe
-        self._replay = Replay(redis, journal, mirror, observe)
         self._monotonic = clock
         self._since = clock()
+        self._pending = 0
         self._replaying: asyncio.Task[None] | None = None
         circuits.on_change.append(self._judge)
 
-    @property
-    def pending(self) -> int:
-        """How many writes wait for Redis."""
-        return len(self._journal)
-
-    async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
+    async def execute(  # noqa: C901 - the way of every command, on which each further call would be felt
+        self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE
+    ) -> Answer[T]:
         """See `Store`."""
+        if self._shared and self._journal.stirred():
+            self.look()
         if self.mode is not CONNECTED and not await self._passable(command):
-            return self._locally(command, require, None)
+            return await self._locally(command, require, None)
         if require > REMOTE:
             self._redis.check(require)
         # One coroutine less on every command's way than with `RedisStore.execute`.
@@ -123,19 +95,19 @@ class ResilientStore:
                 reply = await self._send_words(command.encode())
             except StoreUnavailable as error:
                 reply = await self._redis.send_again(command, error)
-            value = (
-                decoded(command, reply)
-                if reply.__class__ is not ReplyError
-                else await self._redis.settle(command, reply)
-            )
+            if reply.__class__ is ReplyError:
+                command, value = await self._redis.settle(command, reply)
+            else:
+                value = decoded(command, reply)
         except Overloaded:
             # Not an outage: too much is asked for here, and more in the journal would make it worse.
             raise
         except StoreUnavailable as error:
-            return self._locally(command, require, error)
+            return await self._locally(command, require, error)
+        if command.effect is DURABLE:
+            self._ring.note(command, value)
         if self.mode is not CONNECTED and command.key in self._journal:
-            # Written here while the reply was on its way: the reply is older than that.
-            return self._locally(command, require, None) if command.effect is Effect.READ else from_redis(value)
+            return await self._outrun(command, require, value)
         try:
             command.learn(self._mirror, value)
         except (LocalStoreFull, CommandRejected):
@@ -147,15 +119,41 @@ class ResilientStore:
         """See `Store`."""
         return await asyncio.gather(*(self.execute(command) for command in commands))
 
+    def look(self) -> None:
+        """Take in what other processes have left in the journal, or taken from it."""
+        self._overlay.catch_up()
+        self._judge()
+
+    async def keep(self, commands: list[Command[Any]]) -> None:
+        """Send to Redis what it may have lost. Raises `LocalStoreFull` if there is no room to do so."""
+        await self._overlay.keep(commands)
+        self._judge()
+
+    async def wiped(self, before: float) -> None:
+        """Everything was wiped on purpose then: what was kept *before*, in seconds since the epoch, is not sent."""
+        await self._overlay.patiently(lambda: self._journal.forget(before))
+        self._mirror.clear()
+        self._overlay.reload()
+        self._judge()
+
     async def aclose(self, patience: float) -> None:
-        """End the replay after *patience* seconds at most; what is still pending then is lost with this process."""
+        """End the replay after *patience* seconds at most; what is pending then stays in the journal."""
         if self._replaying is not None:
             if self.mode is Mode.RECOVERING:
                 await asyncio.wait((self._replaying,), timeout=patience)
             self._replaying.cancel()
             await asyncio.gather(self._replaying, return_exceptions=True)
-        if len(self._journal):
-            _log.warning("closed with %d writes that never reached Redis", len(self._journal))
+        pending = self.pending
+        if pending:
+            lost = "" if self._shared else ", which are lost"
+            _log.warning("closed with %d writes that never reached Redis%s", pending, lost)
+
+    @property
+    def pending(self) -> int:
+        """How many writes wait for Redis; as far as is known, while the journal cannot be asked."""
+        with suppress(StateError, JournalBusy):
+            self._pending = len(self._journal)
+        return self._pending
 
     async def _passable(self, command: Command[Any]) -> bool:
         if self.mode is Mode.MISCONFIGURED:
@@ -168,32 +166,35 @@ class ResilientStore:
             return command.key not in self._journal
         return self.mode is not Mode.DEGRADED
 
-    def _locally(self, command: Command[T], require: Ack, cause: StoreUnavailable | None) -> Answer[T]:
-        if require > self._journal.ack or command.effect in (Effect.CLAIM, Effect.EPHEMERAL):
+    async def _locally(self, command: Command[T], require: Ack, cause: StoreUnavailable | None) -> Answer[T]:
+        durable = command.effect is DURABLE
+        ack = self._journal.ack if durable or command.effect is Effect.READ else Ack.LOCAL_VOLATILE
+        if require > ack or command.effect in (Effect.CLAIM, Effect.EPHEMERAL):
             self._refuse(cause)
-        if not command.answerable(self._mirror):
+        if self._shared and self._journal.stirred():
+            self._overlay.catch_up()
+        try:
+            self._overlay.check(command)
+        except StateUnavailable as unknown:
             if cause is not None and cause.maybe_applied and command.effect is not Effect.READ:
                 # It may have run: whoever tries again must know.
-                raise cause
-            raise StateUnavailable(
-                "Redis is away, and the answer depends on a value that this process has not seen"
-            ) from cause
-        pending = command.key in self._journal
+                raise cause from None
+            raise unknown from cause
         if command.effect is Effect.READ:
-            return self._recall(command, pending=pending)
-        self._journal.check_room(command)
-        command, value = apply_current(command, self._mirror, self.clock)
-        self._journal.record(command.settled(value, self.clock.stamp()))
-        if command.key in self._journal:
-            self._mirror.pin(command.key)
+            return self._recall(command, ack)
+        value = await self._overlay.write(command)
         self._judge()
-        return Answer(value, Origin.JOURNAL, self._journal.ack)
+        return Answer(value, Origin.JOURNAL, ack)
 
-    def _recall(self, command: Command[T], *, pending: bool) -> Answer[T]:
+    async def _outrun(self, command: Command[T], require: Ack, value: T) -> Answer[T]:
+        # Written here while the reply was on its way: the reply is older than that.
+        return await self._locally(command, require, None) if command.effect is Effect.READ else from_redis(value)
+
+    def _recall(self, command: Command[T], ack: Ack) -> Answer[T]:
         value = command.apply(self._mirror)
         entry = self._mirror.entry(command.key)
         age = 0.0 if entry is None else self._mirror.now() - entry.learned_at
-        return Answer(value, Origin.JOURNAL if pending else Origin.MIRROR, self._journal.ack, age)
+        return Answer(value, Origin.JOURNAL if command.key in self._journal else Origin.MIRROR, ack, age)
 
     def _refuse(self, cause: StoreUnavailable | None) -> NoReturn:
         if cause is not None:
@@ -202,27 +203,17 @@ class ResilientStore:
         raise CircuitOpen(f"Redis is away ({circuit.reason}), and nothing local will do")
 
     def _judge(self) -> None:
-        mode, reason = self._judgement()
+        mode, reason = judgement(self._circuits, self.pending)
         if mode is Mode.RECOVERING and (self._replaying is None or self._replaying.done()):
             self._replaying = asyncio.create_task(self._replay_all(), name="polly_state replay")
         if mode is self.mode:
             return
+        if mode is CONNECTED:
+            self._mirror.unpin_all()
         now = self._monotonic()
         event = ModeChanged(self.mode, mode, reason, now - self._since)
         self.mode, self._since = mode, now
         self._observe(event)
-
-    def _judgement(self) -> tuple[Mode, str]:
-        circuits = self._circuits
-        if circuits.fault is not None:
-            return Mode.MISCONFIGURED, str(circuits.fault)
-        if not circuits.link.closed:
-            return Mode.DEGRADED, circuits.link.reason
-        if not circuits.write.closed:
-            return Mode.READ_ONLY, circuits.write.reason
-        if len(self._journal):
-            return Mode.RECOVERING, f"{len(self._journal)} writes to replay"
-        return CONNECTED, "Redis answers"
 
     async def _replay_all(self) -> None:
         # Many processes see the same recovery: they do not all begin at once.
@@ -230,12 +221,15 @@ class ResilientStore:
         await until_done(self._replay_batches, expected=(StoreUnavailable, ConfigurationError), delay=replay_pause)
 
     async def _replay_batches(self) -> None:
-        while self.mode is Mode.RECOVERING and (batch := self._journal.batch(BATCH)):
-            await self._send(batch)
+        while self.mode is Mode.RECOVERING:
+            try:
+                await self.replay.send_batch()
+            finally:
+                self._judge()
 
-    async def _send(self, commands: list[Command[Any]]) -> None:
+    async def _send(self, rows: list[Row]) -> None:
         try:
-            await self._replay.send(commands)
+            await self.replay.send(rows)
         finally:
             self._judge()
 

@@ -172,7 +172,7 @@ async def test_a_server_that_forgets_breaks_the_promise(tmp_path, binary):
     forgetful = tmp_path / "forgetful-server"
     forgetful.write_text(f'#!/bin/sh\nexec "{binary}" "$@" --appendonly no\n')
     forgetful.chmod(0o700)
-    report = await run(Settings(), binaries={"redis": forgetful}, screen=SilentScreen(), seconds=2)
+    report = await run(Settings(repair=False), binaries={"redis": forgetful}, screen=SilentScreen(), seconds=2)
     assert not report.passed
 
 

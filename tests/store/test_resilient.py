@@ -28,7 +28,7 @@ from polly_state import (
 from polly_state.commands import Add, Delete, Get, Set
 from polly_state.errors import StateError
 from polly_state.events import ModeChanged, OperationDead, Replayed
-from polly_state.store.journal import MemoryJournal
+from polly_state.store.memory_journal import MemoryJournal
 from polly_state.stamps import HybridClock
 from polly_state.testing import FaultProxy, Server
 from tests.outages import Record, in_thread, settings_for, state_at, until
@@ -292,7 +292,7 @@ async def test_an_older_write_that_fails_late_is_no_error_and_loses(proxy, state
     proxy.hold()
     late = asyncio.create_task(documents.set("x", random.Random(1).randbytes(200_000)))
     await until(lambda: proxy.open == 2)
-    state._connection.isolate("for the test", 0.2)
+    state._stack._connection.isolate("for the test", 0.2)
     await documents.set("x", b"newer")
     outcome = (await asyncio.gather(late, return_exceptions=True))[0]
     assert isinstance(outcome, (Ack, StateError)), repr(outcome)
@@ -458,9 +458,9 @@ def test_a_total_is_never_replaced_by_an_older_one():
     journal = MemoryJournal(10)
     stamp = HybridClock().stamp()
     newer, older = Add("k", stamp, "0000000a", 5, 1), Add("k", stamp, "0000000a", 3, 1)
-    journal.record([newer])
-    journal.record([older])
-    assert [newer] == journal.pending("k")
+    journal.record([newer], 1.0)
+    journal.record([older], 2.0)
+    assert [newer] == [row.command for row in journal.pending("k")]
     assert len(journal) == 1
 
 

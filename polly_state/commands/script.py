@@ -1,0 +1,30 @@
+"""The Lua scripts, which are files of this package."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+__all__ = ["Script"]
+
+
+class Script:
+    """A Lua script of this package: sent by its digest, and whole when the server does not know it.
+
+    Every script starts with ``stamps.lua``, which holds what they share.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @cached_property
+    def source(self) -> bytes:
+        from importlib.resources import files
+
+        folder = files("polly_state.commands") / "lua"
+        return b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("stamps", self.name))
+
+    @cached_property
+    def digest(self) -> str:
+        import hashlib
+
+        return hashlib.sha1(self.source, usedforsecurity=False).hexdigest()

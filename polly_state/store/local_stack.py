@@ -1,0 +1,109 @@
+"""What stands behind the handles without a Redis: the local store, and its directory if there is one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from polly_state.errors import StoreUnavailable
+from polly_state.events import Mode
+from polly_state.keyspace import Keyspace
+from polly_state.settings import Settings
+from polly_state.stamps import HybridClock
+from polly_state.store.base import Store
+from polly_state.store.local import LocalStore
+
+if TYPE_CHECKING:
+    from polly_state.connection import ConnectionStatistics
+    from polly_state.store.journal import Journal, JournalStatistics
+    from polly_state.store.overlay import Overlay
+    from polly_state.store.repair import RepairStatistics
+    from polly_state.store.replay import ReplayStatistics
+    from polly_state.store.upkeep import Upkeep
+
+__all__ = ["LocalStack", "open_journal"]
+
+TIDY_INTERVAL = 5.0
+
+
+class LocalStack:
+    """See `Stack`."""
+
+    mode = Mode.EMBEDDED
+    pending = 0
+
+    def __init__(self, settings: Settings, keyspace: Keyspace, clock: HybridClock) -> None:
+        self._settings = settings
+        self._keyspace = keyspace
+        self._clock = clock
+        self._overlay: Overlay | None = None
+        self._upkeep: Upkeep | None = None
+
+    async def open(self) -> Store:
+        """See `Stack`."""
+        if self._settings.directory is not None:
+            journal = await open_journal(self._settings)
+            from polly_state.store.overlay import Overlay
+            from polly_state.store.upkeep import Upkeep
+
+            self._overlay = Overlay(self._keyspace, journal, self._clock, self._settings.deadlines.operation)
+            await self._overlay.load()
+            self._upkeep = Upkeep((TIDY_INTERVAL, self._tidy))
+            self._upkeep.start()
+        return LocalStore(self._keyspace, self._clock, self._overlay)
+
+    async def aclose(self) -> None:
+        """See `Stack`."""
+        if self._upkeep is not None:
+            await self._upkeep.aclose()
+        if self._overlay is not None:
+            await asyncio.to_thread(self._overlay.journal.close)
+            self._overlay = None
+
+    async def ping(self) -> float:
+        """See `Stack`."""
+        raise StoreUnavailable("no Redis is configured; set REDIS_URL")
+
+    async def purge(self) -> None:
+        """See `Stack`."""
+        overlay = self._overlay
+        if overlay is not None:
+            await overlay.patiently(lambda: overlay.journal.forget(float("inf")))
+        self._keyspace.clear()
+
+    def journal(self) -> JournalStatistics | None:
+        """See `Stack`."""
+        return None if self._overlay is None else self._overlay.journal.statistics()
+
+    def connection(self) -> ConnectionStatistics | None:
+        """See `Stack`."""
+        return None
+
+    def replay(self) -> ReplayStatistics | None:
+        """See `Stack`."""
+        return None
+
+    def repair(self) -> RepairStatistics | None:
+        """See `Stack`."""
+        return None
+
+    async def _tidy(self) -> None:
+        assert self._overlay is not None  # noqa: S101
+        await asyncio.to_thread(self._overlay.journal.upkeep, self._clock.now())
+
+
+async def open_journal(settings: Settings) -> Journal:
+    """The journal that *settings* ask for, on disk if there is a directory. Raises `ConfigurationError`."""
+    bounds = settings.bounds
+    if settings.directory is None:
+        from polly_state.store.memory_journal import MemoryJournal
+
+        return MemoryJournal(bounds.journal_entries, bounds.journal_bytes)
+    from polly_state.store.sqlite_journal import SqliteJournal
+
+    return await asyncio.to_thread(
+        SqliteJournal,
+        settings.directory / f"{settings.namespace}.sqlite3",
+        max_entries=bounds.journal_entries,
+        max_bytes=bounds.journal_bytes,
+    )

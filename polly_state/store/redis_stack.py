@@ -1,0 +1,151 @@
+"""What stands behind the handles with a Redis: connection, resilient store, journal, and the watch on the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError
+from polly_state.errors import ConfigurationError
+from polly_state.events import Mode, Observer
+from polly_state.keyspace import Keyspace
+from polly_state.settings import Settings
+from polly_state.stamps import HybridClock
+from polly_state.store.base import Store
+from polly_state.store.journal import JournalStatistics
+from polly_state.store.local_stack import TIDY_INTERVAL, open_journal
+from polly_state.store.overlay import Overlay
+from polly_state.store.redis import RedisStore
+from polly_state.store.repair import RepairStatistics, Ring, ServerWatch
+from polly_state.store.replay import ReplayStatistics
+from polly_state.store.resilient import ResilientStore
+from polly_state.store.upkeep import Upkeep
+from polly_state.wire import Reply
+
+__all__ = ["RedisStack"]
+
+TICK = 0.5
+SCANNED = 500
+
+
+class RedisStack:
+    """See `Stack`."""
+
+    def __init__(self, settings: Settings, keyspace: Keyspace, clock: HybridClock, observe: Observer) -> None:
+        if settings.address is None:
+            raise ConfigurationError("no Redis is configured; set REDIS_URL")
+        self._settings = settings
+        self._keyspace = keyspace
+        self._clock = clock
+        self._observe = observe
+        self._connection = ConnectionManager(settings.address, settings, clock=clock, observe=observe)
+        self._upkeep = Upkeep((TICK, self._tick), (TIDY_INTERVAL, self._tidy))
+        self._overlay: Overlay | None = None
+        self._resilient: ResilientStore | None = None
+        self._watch: ServerWatch | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """See `Stack`."""
+        return Mode.CONNECTED if self._resilient is None else self._resilient.mode
+
+    @property
+    def pending(self) -> int:
+        """See `Stack`."""
+        return 0 if self._resilient is None else self._resilient.pending
+
+    async def open(self) -> Store:
+        """See `Stack`."""
+        settings, clock = self._settings, self._clock
+        self._overlay = Overlay(self._keyspace, await open_journal(settings), clock, settings.deadlines.operation)
+        await self._overlay.load()
+        ring = Ring(clock, settings.bounds.ring_entries, settings.bounds.ring_bytes)
+        self._resilient = ResilientStore(
+            RedisStore(self._connection, clock),
+            self._connection.circuits,
+            self._overlay,
+            ring,
+            observe=self._observe,
+        )
+        self._watch = ServerWatch(
+            settings.namespace,
+            clock,
+            ring,
+            again=self._resilient.keep,
+            wiped=self._resilient.wiped,
+            observe=self._observe,
+            repair=settings.repair,
+        )
+        watch = self._watch
+        self._connection.greet = lambda ask: watch.check(ask, connected=True)
+        await self._connection.start()
+        self._resilient.look()
+        self._upkeep.start()
+        return self._resilient
+
+    async def aclose(self) -> None:
+        """See `Stack`."""
+        await self._upkeep.aclose()
+        if self._resilient is not None:
+            await self._resilient.aclose(self._settings.deadlines.close)
+        await self._connection.aclose()
+        if self._overlay is not None:
+            await asyncio.to_thread(self._overlay.journal.close)
+
+    async def ping(self) -> float:
+        """See `Stack`."""
+        return await self._connection.ping()
+
+    async def purge(self) -> None:
+        """See `Stack`."""
+        assert self._watch is not None  # noqa: S101
+        epoch = self._clock.stamp()
+        await self._ask("SET", self._watch.epoch_key, epoch)
+        await self._watch.check(self._ask)
+        cursor = b"0"
+        while True:
+            pattern = f"{self._settings.namespace}:*"
+            cursor, keys = await self._ask("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED)
+            # What tells the others of the wipe, and of what the server has, stays.
+            doomed = [
+                key for key in keys if not key.startswith(f"{self._settings.namespace}:~".encode()) or b":~m:" in key
+            ]
+            if doomed:
+                await self._ask("UNLINK", *doomed)
+            if cursor == b"0":
+                return
+
+    def journal(self) -> JournalStatistics | None:
+        """See `Stack`."""
+        return None if self._overlay is None else self._overlay.journal.statistics()
+
+    def connection(self) -> ConnectionStatistics | None:
+        """See `Stack`."""
+        return self._connection.statistics()
+
+    def replay(self) -> ReplayStatistics | None:
+        """See `Stack`."""
+        return None if self._resilient is None else self._resilient.replay.statistics()
+
+    def repair(self) -> RepairStatistics | None:
+        """See `Stack`."""
+        return None if self._watch is None else self._watch.statistics()
+
+    async def _tick(self) -> None:
+        assert self._watch is not None and self._resilient is not None  # noqa: S101, PT018
+        self._resilient.look()
+        if self._connection.circuits.link.closed:
+            await self._watch.check(self._send)
+
+    async def _tidy(self) -> None:
+        assert self._overlay is not None  # noqa: S101
+        await asyncio.to_thread(self._overlay.journal.upkeep, None)
+
+    def _send(self, *words: str | bytes | int) -> Awaitable[Reply]:
+        return self._connection.send(words)
+
+    async def _ask(self, *words: str | bytes | int) -> Reply:
+        reply = await self._send(*words)
+        if isinstance(reply, ReplyError):
+            raise self._connection.refused(reply)
+        return reply

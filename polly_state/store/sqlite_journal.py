@@ -1,0 +1,209 @@
+"""The journal on disk, shared by the processes of a host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from polly_state.commands import Command, stamp_of
+from polly_state.errors import CorruptValue
+from polly_state.store.base import Ack
+from polly_state.store.database import Database
+from polly_state.store.journal import DeadRow, JournalStatistics, Row, full, weight
+from polly_state.store.rows import dump, kinds, load
+
+__all__ = ["SqliteJournal"]
+
+COLUMNS: Final = "number, recorded_at, key, kind, fields, expires_at"
+SELECT: Final = f"SELECT {COLUMNS} FROM journal WHERE "
+LEASE: Final = 2.0
+TOMBSTONE: Final = 86_400.0
+
+
+class SqliteJournal:
+    """See `Journal`. Its processes see each other's rows, and any of them may replay them."""
+
+    ack = Ack.LOCAL_DURABLE
+    shared = True
+
+    def __init__(self, path: Path, *, max_entries: int, max_bytes: int, wall: Callable[[], float] = time.time) -> None:
+        """Open the file at *path*, or make it; blocks. Raises `ConfigurationError`."""
+        self._database = Database(path)
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._wall = wall
+        self._kinds = kinds()
+        self._seen = b""
+        self._last = self._inserted = 0
+
+    def __len__(self) -> int:
+        return int(self._database.ask("SELECT entries FROM totals")[0][0])
+
+    def __contains__(self, key: str) -> bool:
+        return bool(self._database.ask("SELECT 1 FROM journal WHERE key = ? LIMIT 1", key))
+
+    def pending(self, key: str) -> list[Row]:
+        """See `Journal`."""
+        return self._rows("key = ? ORDER BY number", key)
+
+    def batch(self, size: int) -> list[Row]:
+        """See `Journal`."""
+        columns = self._database.ask(SELECT + "TRUE ORDER BY number LIMIT ?", size)
+        rows = list(self._readable(columns))
+        if len(rows) < len(columns):
+            numbers = {row.number for row in rows}
+            for number, *_ in columns:
+                if number not in numbers:
+                    self._set_aside(number, "CORRUPT", self._wall())
+        return rows
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """See `Journal`: one transaction, with which no other process's overlaps."""
+        self._inserted = 0
+        with self._database.transaction():
+            yield
+        # Whoever records takes the news first, so that nothing of others lies between.
+        self._last = max(self._last, self._inserted)
+
+    def record(self, commands: Iterable[Command[Any]], now: float) -> None:
+        """See `Journal`."""
+        for command in commands:
+            if command.sweeps:
+                self._delete("key = ? AND stamp < ?", command.key, stamp_of(command))
+            held = self._rows("key = ? AND slot = ?", command.key, command.slot)
+            if held and not command.supersedes(held[0].command):
+                continue
+            if held:
+                command = command.replacing(held[0].command)  # noqa: PLW2901
+                self._delete("number = ?", held[0].number)
+            self._insert(command, now)
+
+    def settle(self, rows: Iterable[Row]) -> None:
+        """See `Journal`."""
+        with self.writing():
+            for row in rows:
+                self._delete("number = ?", row.number)
+
+    def bury(self, row: Row, code: str, now: float) -> None:
+        """See `Journal`."""
+        self._set_aside(row.number, code, now)
+
+    def forget(self, before: float) -> None:
+        """See `Journal`."""
+        with self.writing():
+            self._delete("recorded_at < ?", before)
+
+    def stirred(self) -> bool:
+        """See `Journal`."""
+        return self._database.turn != self._seen
+
+    def news(self) -> list[Row]:
+        """See `Journal`."""
+        self._seen = self._database.turn
+        rows = self._rows("number > ? ORDER BY number", self._last)
+        if rows:
+            self._last = rows[-1].number
+        return rows
+
+    def lease_replay(self, holder: str) -> bool:
+        """See `Journal`."""
+        now = self._wall()
+        with self.writing():
+            # A time further off than a lease is long comes from before the clock was set.
+            lease = "UPDATE replay SET holder = ?, until = ? WHERE holder = ? OR until NOT BETWEEN ? AND ?"
+            return bool(self._database.do(lease, holder, now + LEASE, holder, now, now + LEASE))
+
+    def statistics(self) -> JournalStatistics:
+        """See `Journal`."""
+        found = self._database.ask("SELECT entries, bytes, (SELECT COUNT(*) FROM dead) FROM totals")
+        return JournalStatistics(*found[0])
+
+    def dead(self) -> list[DeadRow]:
+        """What was given up, oldest first."""
+        found = self._database.ask(f"SELECT {COLUMNS}, code, died_at FROM dead ORDER BY number")
+        codes = {columns[0]: columns[-2:] for columns in found}
+        return [DeadRow(row, *codes[row.number]) for row in self._readable([columns[:-2] for columns in found])]
+
+    def revive(self, now: float) -> int:
+        """Keep again what was given up, unless something newer is kept; how many rows that were."""
+        dead = self.dead()
+        with self.writing():
+            for each in dead:
+                self.record((each.row.command,), now)
+            return self._database.do("DELETE FROM dead")
+
+    def drop(self, *, dead: bool) -> int:
+        """Forget what was given up, or what is kept; how many rows that were."""
+        with self.writing():
+            return self._database.do("DELETE FROM dead") if dead else self._delete("TRUE")
+
+    def upkeep(self, now: float | None) -> None:
+        """See `Journal`."""
+        if now is None:
+            self._database.tidy()
+            return
+        self._database.tidy(
+            ("DELETE FROM journal WHERE expires_at < ?", now),
+            ("DELETE FROM journal WHERE tombstone AND recorded_at < ?", now - TOMBSTONE),
+            ("UPDATE totals SET (entries, bytes) = (SELECT COUNT(*), TOTAL(size) FROM journal)", None),
+        )
+
+    def close(self) -> None:
+        """See `Journal`."""
+        self._database.close()
+
+    def _insert(self, command: Command[Any], now: float) -> None:
+        key, stamp, size, ends = command.key, stamp_of(command), weight(command), command.expires_at
+        self._change_totals(1, size)
+        newer = "key = ? AND stamp > ? AND expires_at IS NOT NULL ORDER BY stamp DESC LIMIT 1"
+        for (later,) in self._database.ask(f"SELECT expires_at FROM journal WHERE {newer}", key, stamp):
+            ends = later
+        self._database.do(
+            "INSERT INTO journal (recorded_at, key, slot, stamp, kind, fields, expires_at, tombstone, size) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(now, key, command.slot, stamp, type(command).__name__, dump(command), ends, command.tombstone, size),
+        )
+        self._inserted = self._database.ask("SELECT last_insert_rowid()")[0][0]
+        if ends is not None:
+            # The newest end is that of the whole key: the older parts must not be gone before it is replayed.
+            self._database.do("UPDATE journal SET expires_at = ? WHERE key = ? AND stamp < ?", ends, key, stamp)
+        if command.keeps is not None:
+            oldest = "stamp <= (SELECT stamp FROM journal WHERE key = ? ORDER BY stamp DESC LIMIT 1 OFFSET ?)"
+            self._delete(f"key = ? AND {oldest}", key, key, command.keeps)
+
+    def _delete(self, condition: str, *parameters: object) -> int:
+        count, size = self._database.ask(f"SELECT COUNT(*), TOTAL(size) FROM journal WHERE {condition}", *parameters)[0]
+        if count:
+            self._database.do(f"DELETE FROM journal WHERE {condition}", *parameters)
+            self._change_totals(-count, -int(size))
+        return int(count)
+
+    def _change_totals(self, entries: int, size: int) -> None:
+        if entries > 0:
+            held, used = self._database.ask("SELECT entries, bytes FROM totals")[0]
+            full(held + entries, used + size, self._max_entries, self._max_bytes)
+        self._database.do("UPDATE totals SET entries = entries + ?, bytes = bytes + ?", entries, size)
+
+    def _set_aside(self, number: int, code: str, now: float) -> None:
+        with self.writing():
+            bury = f"INSERT OR REPLACE INTO dead SELECT {COLUMNS}, ?, ? FROM journal WHERE number = ?"
+            self._database.do(bury, code, now, number)
+            self._delete("number = ?", number)
+
+    def _rows(self, condition: str, *parameters: object) -> list[Row]:
+        return list(self._readable(self._database.ask(SELECT + condition, *parameters)))
+
+    def _readable(self, found: list[Any]) -> Iterator[Row]:
+        for columns in found:
+            # What this version cannot read is for another one to replay; `batch` puts it with the dead.
+            with suppress(CorruptValue):
+                yield self._row(columns)
+
+    def _row(self, columns: tuple[Any, ...]) -> Row:
+        number, at, key, kind, fields, ends = columns
+        command = load(self._kinds.get(kind), key, fields)
+        return Row(number, at, command if ends is None else command.ending(ends))
