@@ -48,7 +48,6 @@ class ConnectionManager:
         self._budget = RetryBudget()
         self._made = self._commands = self._overdue = self._retries = 0
         self._closed = False
-        # Given the way to ask a new connection, before anybody else may use it.
         self.greet: Callable[[Callable[..., Awaitable[Reply]]], Awaitable[None]] | None = None
         self.circuits.on_change += (self._follow_circuits, self._recovery.begin)
 
