@@ -120,11 +120,11 @@ def notify_all(observers: Iterable[Observer], event: Event) -> None:
 
 def log_event(event: Event) -> None:
     """The observer that writes a line per transition to the ``polly_state`` logger."""
-    level = logging.DEBUG if isinstance(event, _QUIET) else logging.WARNING
-    if isinstance(event, ModeChanged) and event.mode in (
-        Mode.CONNECTED,
-        Mode.EMBEDDED,
-        Mode.RECOVERING,
-    ):
-        level = logging.INFO
-    _log.log(level, "%s", event)
+    _log.log(_level(event), "%s", event)
+
+
+def _level(event: Event) -> int:
+    if isinstance(event, _QUIET) or (isinstance(event, Replayed) and event.pending):
+        return logging.DEBUG
+    calm = isinstance(event, ModeChanged) and event.mode in (Mode.CONNECTED, Mode.EMBEDDED, Mode.RECOVERING)
+    return logging.INFO if calm or isinstance(event, Replayed) else logging.WARNING

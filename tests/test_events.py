@@ -16,6 +16,7 @@ from polly_state.events import (
     ModeChanged,
     OperationDead,
     Replayed,
+    ServerLoss,
     log_event,
     notify_all,
 )
@@ -29,8 +30,10 @@ EXAMPLES = {
     ModeChanged(Mode.CONNECTED, Mode.MISCONFIGURED, "password", 1.0): logging.WARNING,
     ModeChanged(Mode.DEGRADED, Mode.RECOVERING, "", 1.0): logging.INFO,
     ModeChanged(Mode.RECOVERING, Mode.CONNECTED, "", 1.0): logging.INFO,
-    Replayed(1, 0, 0): logging.WARNING,
+    Replayed(1, 0, 1): logging.DEBUG,
+    Replayed(1, 0, 0): logging.INFO,
     OperationDead("SetRegister", "WRONGTYPE"): logging.WARNING,
+    ServerLoss(1, 0): logging.WARNING,
 }
 
 
