@@ -215,7 +215,7 @@ def test_a_file_that_is_not_right_is_told_and_nothing_is_written(polly, own_serv
     assert complaint in found.stderr
     assert len(lines(found.stderr)) == 1
     with Redis.from_url(own_server.url) as redis:
-        assert [key for key in redis.keys() if b":~" not in key] == []
+        assert [key for key in redis.scan_iter() if b":~" not in key] == []
 
 
 def test_a_file_that_cannot_be_read_is_told(polly, own_server, tmp_path):

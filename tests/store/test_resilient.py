@@ -28,8 +28,8 @@ from polly_state import (
 from polly_state.commands import Add, Delete, Get, Set
 from polly_state.errors import StateError
 from polly_state.events import ModeChanged, OperationDead, Replayed
-from polly_state.store.memory_journal import MemoryJournal
 from polly_state.stamps import HybridClock
+from polly_state.store.memory_journal import MemoryJournal
 from polly_state.testing import FaultProxy, Server
 from tests.outages import Record, in_thread, settings_for, state_at, until
 from tests.testing.wire import ask
