@@ -30,6 +30,7 @@ Ask: TypeAlias = Callable[..., Awaitable[Reply]]
 RING_SECONDS: Final = 60.0
 WATERMARK_MS: Final = 86_400_000
 MAX_MARKS: Final = 10_000
+CHUNK: Final = 256
 RUN_ID: Final = re.compile(rb"run_id:([0-9a-f]+)")
 
 
@@ -41,6 +42,10 @@ class Noted(NamedTuple):
     command: Command[Any]
     result: Any
     size: int
+
+    def again(self) -> tuple[Command[Any], ...]:
+        """What to send so that Redis has it: absolute commands under its own stamp."""
+        return self.command.settled(self.result, stamp_of(self.command))
 
 
 class RepairStatistics(NamedTuple):
@@ -76,13 +81,9 @@ class Ring:
         while len(self._writes) > self._max_entries or self._bytes > self._max_bytes:
             self._drop()
 
-    def since(self, number: int) -> list[Command[Any]]:
-        """The writes from *number* on, as absolute commands under their own stamps."""
-        found: list[Command[Any]] = []
-        for write in self._writes:
-            if write.number >= number:
-                found += write.command.settled(write.result, stamp_of(write.command))
-        return found
+    def since(self, number: int) -> list[Noted]:
+        """The writes from *number* on."""
+        return [write for write in self._writes if write.number >= number]
 
     def forget(self, before: float) -> None:
         """Let go of what was noted *before*, in seconds since the epoch."""
@@ -169,19 +170,20 @@ class ServerWatch:
         self._ring.forget(self._clock.now() - RING_SECONDS)
 
     async def _make_up(self, number: int) -> None:
-        commands, possible_loss = self._ring.since(number), max(0, self._ring.first - number)
-        kept = False
+        writes, possible_loss = self._ring.since(number), max(0, self._ring.first - number)
+        resent = 0
         with suppress(LocalStoreFull):
-            if self._repair:
-                await self._again(commands)
-                kept = True
-        if not kept:
-            possible_loss += len(commands)
-            commands = []
-        self._resent += len(commands)
+            while self._repair and resent < len(writes):
+                # There may be many thousands, and others wait for the event loop.
+                part = writes[resent : resent + CHUNK]
+                await self._again([command for write in part for command in write.again()])
+                resent += len(part)
+                await asyncio.sleep(0)
+        possible_loss += len(writes) - resent
+        self._resent += resent
         self._possible_loss += possible_loss
-        if commands or possible_loss:
-            self._observe(ServerLoss(len(commands), possible_loss))
+        if resent or possible_loss:
+            self._observe(ServerLoss(resent, possible_loss))
 
     async def _follow_epoch(self, ask: Ask, reply: Reply) -> None:
         if isinstance(reply, ReplyError):

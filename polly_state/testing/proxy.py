@@ -87,6 +87,10 @@ class FaultProxy:
         for link in self._links.values():
             link.reset()
 
+    def redirect(self, upstream: str) -> None:
+        """Take new connections to another server; open ones stay where they are."""
+        self._upstream = parse(upstream)
+
     def extra_reply(self, reply: bytes) -> None:
         """Send *reply* to every client now, though none has asked for it."""
         for link in self._links.values():
