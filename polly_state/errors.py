@@ -38,14 +38,16 @@ __all__ = [
 
 
 class StateError(Exception):
-    """Whatever this package raises on its own account."""
-
-
-class StoreUnavailable(StateError):
-    """Redis could not be used in time.
+    """Whatever this package raises on its own account.
 
     ``maybe_applied`` is true when the command had left this process: it may have run, and may still run.
     """
+
+    maybe_applied = False
+
+
+class StoreUnavailable(StateError):
+    """Redis could not be used in time."""
 
     def __init__(self, message: str, *, maybe_applied: bool = False) -> None:
         super().__init__(message)

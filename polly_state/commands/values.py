@@ -32,7 +32,9 @@ class Get(Command[bytes | None]):
         return ("GET", self.key)
 
     def decode(self, reply: Reply) -> bytes | None:
-        return reply  # type: ignore[no-any-return]
+        if reply is not None and reply.__class__ is not bytes:
+            raise TypeError("the reply to another command")
+        return reply
 
     def apply(self, keyspace: Keyspace) -> bytes | None:
         return keyspace.string(self.key)

@@ -16,7 +16,7 @@ from polly_state.connection.dial import Dialer
 from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
 from polly_state.connection.recovery import Recovery
-from polly_state.connection.refusals import Concern, concern_of, translated
+from polly_state.connection.refusals import Concern, concern_of, doubtful, translated
 from polly_state.connection.replies import LinkLost, ReplyError
 from polly_state.connection.server_time import sample_time
 from polly_state.connection.statistics import ConnectionStatistics
@@ -99,10 +99,10 @@ class ConnectionManager:
                 return await self.send(words)
         except TimeoutError as timeout:
             raise DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True) from timeout
-        except StoreUnavailable as second:
+        except (StoreUnavailable, ConfigurationError) as second:
             if second.maybe_applied or not error.maybe_applied:
                 raise
-            raise StoreUnavailable(str(second), maybe_applied=True) from second
+            raise doubtful(second) from second
 
     async def ping(self) -> float:
         """Seconds for a round trip."""

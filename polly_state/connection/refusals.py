@@ -9,7 +9,7 @@ from typing import Final
 from polly_state.connection.replies import ReplyError
 from polly_state.errors import AuthenticationFailed, CommandRejected, StateError, StoreUnavailable
 
-__all__ = ["Concern", "concern_of", "translated"]
+__all__ = ["Concern", "concern_of", "doubtful", "translated"]
 
 
 class Concern(Enum):
@@ -55,3 +55,11 @@ def translated(error: ReplyError) -> StateError:
         return StoreUnavailable(f"Redis refuses {concern.value} operations for now ({code})")
     text = ADVICE.get(code) or SCRIPT.sub("", QUOTED.sub("...", str(error))).removeprefix(f"{code} ")
     return CommandRejected(f"Redis rejected the command ({code}): {text}", code=code)
+
+
+def doubtful(error: StateError) -> StateError:
+    """The same error, for a command of which an earlier attempt may have run; others may have been told of *error*."""
+    kind = StoreUnavailable if isinstance(error, StoreUnavailable) else type(error)
+    twin = kind(*error.args)
+    twin.maybe_applied = True
+    return twin

@@ -8,7 +8,7 @@ import time
 from typing import Final, NamedTuple
 
 from polly_state.commands import Outdated
-from polly_state.errors import CommandRejected, StoreUnavailable
+from polly_state.errors import CommandRejected, Overloaded, StoreUnavailable
 from polly_state.events import Observer, OperationDead, Replayed
 from polly_state.store.journal import Row
 from polly_state.store.overlay import Overlay
@@ -21,9 +21,10 @@ MAX_AGE: Final = 86_400.0
 """Seconds for which Redis keeps the stamps of what is gone; an older write might bring it back."""
 RATE: Final = 10_000.0
 """Rows for each second, so that users' calls have the greater share of Redis."""
-LARGEST, SMALLEST, GROWTH = 200, 10, 20
+LARGEST, GROWTH = 200, 20
 SLOW: Final = 0.05
 ELSEWHERE: Final = 0.1
+CROWDED: Final = 0.005
 
 
 class ReplayStatistics(NamedTuple):
@@ -54,7 +55,7 @@ class Replay:
     async def send_batch(self) -> None:
         """Send the oldest rows, in the measure that Redis takes them, unless another process is at it.
 
-        Raises as `send` does.
+        Raises as `send` does, but for `Overloaded`.
         """
         holder = self._redis.clock.origin
         if not await self._overlay.patiently(lambda: self._journal.lease_replay(holder)):
@@ -62,9 +63,15 @@ class Replay:
             return
         rows = self._journal.batch(self._size)
         began = time.monotonic()
-        await self.send(rows)
+        try:
+            await self.send(rows)
+        except Overloaded:
+            # Users come first, with whatever they have in flight.
+            self._size = max(1, self._size // 2)
+            await asyncio.sleep(CROWDED)
+            return
         took = time.monotonic() - began
-        self._size = max(SMALLEST, self._size // 2) if took > SLOW else min(LARGEST, self._size + GROWTH)
+        self._size = max(1, self._size // 2) if took > SLOW else min(LARGEST, self._size + GROWTH)
         await asyncio.sleep(max(0.0, len(rows) / RATE - took))
 
     async def send(self, rows: list[Row]) -> None:
@@ -86,7 +93,8 @@ class Replay:
             if isinstance(outcome, Outdated):
                 self._redis.clock.see(outcome.stamp)
                 superseded += 1
-                overruled.add(row.command.key)
+                if not self._known(row.command.key, outcome.stamp):
+                    overruled.add(row.command.key)
             elif isinstance(outcome, BaseException):
                 failure = outcome if failure is None or isinstance(failure, StoreUnavailable) else failure
                 continue
@@ -111,6 +119,10 @@ class Replay:
         await self._overlay.patiently(lambda: self._journal.bury(row, code, self._redis.clock.now()))
         self._dead += 1
         self._observe(OperationDead(type(row.command).__name__, code))
+
+    def _known(self, key: str, stamp: str) -> bool:
+        entry = self._overlay.keyspace.entry(key)
+        return entry is not None and stamp in entry.stamps.values()
 
     def _release(self, keys: set[str], overruled: set[str]) -> None:
         mirror = self._overlay.keyspace

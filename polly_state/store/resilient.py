@@ -15,7 +15,6 @@ from polly_state.connection import ReplyError
 from polly_state.errors import (
     CircuitOpen,
     CommandRejected,
-    ConfigurationError,
     LocalStoreFull,
     Overloaded,
     StateError,
@@ -218,7 +217,7 @@ class ResilientStore:
     async def _replay_all(self) -> None:
         # Many processes see the same recovery: they do not all begin at once.
         await asyncio.sleep(random.uniform(0, REPLAY_JITTER))
-        await until_done(self._replay_batches, expected=(StoreUnavailable, ConfigurationError), delay=replay_pause)
+        await until_done(self._replay_batches, expected=(StateError,), delay=replay_pause)
 
     async def _replay_batches(self) -> None:
         while self.mode is Mode.RECOVERING:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Final
 
 from polly_state.commands import MAX_COUNT, Add, Count
-from polly_state.errors import StateError
+from polly_state.errors import StateError, StoreUnavailable
 from polly_state.stamps import new_origin
 from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure
@@ -52,11 +52,13 @@ class Counters(Structure):
             totals.down = total
         try:
             answer = await self._store.execute(Add(key, self._stamp(), totals.origin, total, by, self._ttl), require)
-        except StateError:
+        except StateError as error:
             # What was refused must not come along with the next addition: that one gets a new origin.
             if self._ledger.get(key) is totals:
                 del self._ledger[key]
-            raise
+            if total == (totals.up if by > 0 else totals.down) or error.maybe_applied:
+                raise
+            raise StoreUnavailable("a later addition may have taken this one along", maybe_applied=True) from error
         return answer.value
 
     async def value(self, id: Id) -> int:

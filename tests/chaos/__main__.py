@@ -23,7 +23,9 @@ SHORT, FULL = 0.4, 1.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.chaos", description="What happens to acknowledged writes under faults.")
+    parser = argparse.ArgumentParser(
+        prog="tests.chaos", description="What happens to acknowledged writes under faults."
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the lines there too")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", metavar="C3,C4", help="these scenarios and their controls")
@@ -39,9 +41,9 @@ def main() -> int:
     chosen = [SCENARIOS[name] for name in sorted(wanted, key=lambda name: int(name[1:]))]
     if options.short:
         chosen = [each for each in chosen if each.short]
-    with options.json.open("w") if options.json else open("/dev/null", "w") as file:
-        pace = SHORT if options.short else FULL
-        return asyncio.run(run(chosen, next(iter(binaries.values())), options.seed, pace, [sys.stdout, file]))
+    outputs = [sys.stdout, *([options.json.open("w")] if options.json else [])]
+    pace = SHORT if options.short else FULL
+    return asyncio.run(run(chosen, next(iter(binaries.values())), options.seed, pace, outputs))
 
 
 async def run(chosen: Iterable[Scenario], binary: Path, seed: int, pace: float, outputs: list[TextIO]) -> int:

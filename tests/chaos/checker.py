@@ -100,7 +100,9 @@ def _own(past: Past, contents: Contents, verdict: Verdict) -> None:
     _compare("registers", registers, contents.get("registers", {}), verdict)
     for family, held in (("fields", fields), ("switches", switches)):
         found = contents.get(family, {})
-        flat = {(key, name): found.get(key, {}).get(name, False if family == "switches" else None) for key, name in held}
+        flat = {
+            (key, name): found.get(key, {}).get(name, False if family == "switches" else None) for key, name in held
+        }
         _compare(family, held, flat, verdict)
 
 

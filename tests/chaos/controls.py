@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from polly_state.commands import Add, SetRegister
-from polly_state.connection.breaker import CircuitBreaker, Happening
+from polly_state.connection import circuits
+from polly_state.connection.breaker import CircuitBreaker
 
 
 def switch_off(safeguard: str) -> None:
@@ -32,22 +33,22 @@ def totals() -> None:
     Add.encode = encode  # type: ignore[method-assign]
 
 
+class Forgetful(CircuitBreaker):
+    """A breaker that takes every outcome for one of now."""
+
+    def succeeded(self, generation: int, count: int = 1) -> None:
+        super().succeeded(self.generation, count)
+
+    def failed(self, generation: int, reason: str, count: int = 1) -> bool:
+        return super().failed(self.generation, reason, count)
+
+    def trip(self, generation: int, reason: str) -> bool:
+        return super().trip(self.generation, reason)
+
+
 def generations() -> None:
-    """The breaker takes every outcome for one of now."""
-    failed, succeeded = CircuitBreaker.failed, CircuitBreaker.succeeded
-
-    def failed_now(self: CircuitBreaker, generation: int, reason: str, count: int = 1) -> bool:
-        return failed(self, self.generation, reason, count)
-
-    def succeeded_now(self: CircuitBreaker, generation: int, count: int = 1) -> None:
-        succeeded(self, self.generation, count)
-
-    def trip(self: CircuitBreaker, generation: int, reason: str) -> bool:
-        return self.happen(Happening.TRIPPED, reason)
-
-    CircuitBreaker.failed = failed_now  # type: ignore[method-assign]
-    CircuitBreaker.succeeded = succeeded_now  # type: ignore[method-assign]
-    CircuitBreaker.trip = trip  # type: ignore[method-assign]
+    """Outcomes of before an outage count after it."""
+    circuits.CircuitBreaker = Forgetful  # type: ignore[misc]
 
 
 CONTROLS: dict[str, Callable[[], None]] = {

@@ -6,9 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from polly_state.testing import Server
 from tests.chaos.checker import Verdict, check
 from tests.chaos.history import Call, Past
 from tests.chaos.scene import Scene
@@ -17,13 +16,16 @@ LONGEST_CALL = 1.0
 """Seconds that a call may last over its deadline, on a machine that does other things as well."""
 
 
+Play: TypeAlias = Callable[[Scene], Awaitable[None]]
+
+
 @dataclass(frozen=True)
 class Scenario:
     """What happens to the workers, and what is asked of them."""
 
     name: str
-    play: Callable[[Scene], Awaitable[Server | None]]
-    """Hires workers and acts out the faults; gives the server to judge by, if that is not the scene's."""
+    play: Play
+    """Hires workers and acts out the faults."""
     about: str
     control: str | None = None
     """The safeguard without which it must lose or double something."""
@@ -37,8 +39,6 @@ class Scenario:
 
 
 SCENARIOS: dict[str, Scenario] = {}
-
-Play = Callable[[Scene], Awaitable[Server | None]]
 
 
 def scenario(name: str, about: str, **parts: Any) -> Callable[[Play], Play]:
@@ -60,9 +60,9 @@ async def perform(
         return line | {"ok": True, "skipped": scenario.skipped}
     began = time.monotonic()
     async with Scene(binary, seed, pace=pace, without=without, **scenario.server) as scene:
-        other = await scenario.play(scene)
+        await scenario.play(scene)
         pasts = await scene.end()
-        contents = await scene.contents(other)
+        contents = await scene.contents()
         verdict = await scene.do(lambda: check(pasts, contents, linear=scenario.linear))
         line |= scene.timings(pasts)
         figures = [past.figures for past in pasts if past.figures is not None]

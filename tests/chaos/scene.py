@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,6 +91,8 @@ class Scene:
         self.without = without
         self.server = Server(binary, **server)
         self.proxy = FaultProxy(self.server.url)
+        self.judged = self.server
+        """The server that counts in the end."""
         self.workers: list[Worker] = []
         self.faults = 0
         self.figures: dict[str, Any] = {}
@@ -161,9 +164,9 @@ class Scene:
         await asyncio.gather(*(worker.stop() for worker in self.workers))
         return await self.do(lambda: [worker.past() for worker in self.workers])
 
-    async def contents(self, server: Server | None = None) -> Contents:
+    async def contents(self) -> Contents:
         """What Redis holds, read by a client that knows nothing of this package."""
-        return await self.do(lambda: _contents((server or self.server).url))
+        return await self.do(lambda: _contents(self.judged.url))
 
     def timings(self, pasts: list[Past]) -> dict[str, float | None]:
         """Milliseconds from a fault until a worker stops to ask Redis, and from its end until it asks again."""
@@ -179,6 +182,7 @@ class Scene:
             "time_to_open_ms": _milliseconds(opened),
             "time_to_close_ms": _milliseconds(closed),
             "opened": len(opened),
+            "recovering_ms": _milliseconds(_spans(pasts, "recovering")),
         }
 
     def _plan(self, number: int, parts: dict[str, Any]) -> Plan:
@@ -198,7 +202,7 @@ def _contents(url: str) -> Contents:
     found: dict[str, dict[str, Any]] = {}
     with redis.Redis.from_url(url, decode_responses=True) as client:
         for key in client.scan_iter(f"{NAMESPACE}:*", count=1000):
-            family, _, id = key.removeprefix(f"{NAMESPACE}:").partition(":")
+            family, _, name = key.removeprefix(f"{NAMESPACE}:").partition(":")
             if family.startswith("~"):
                 continue
             kind = client.type(key)
@@ -206,8 +210,14 @@ def _contents(url: str) -> Contents:
                 held: Any = {name: orjson.loads(text) for name, text in client.hgetall(key).items()}
             else:
                 held = orjson.loads(client.get(key) or b"null")
-            found.setdefault(family, {})[id.strip("{}")] = held
+            found.setdefault(family, {})[name.strip("{}")] = held
     return found
+
+
+def _spans(pasts: list[Past], wanted: str) -> list[float]:
+    """How long each stay in a mode was, in seconds."""
+    changes = [pairwise(past.modes) for past in pasts]
+    return [until - since for each in changes for (since, mode), (until, _) in each if mode == wanted]
 
 
 def _milliseconds(seconds: list[float]) -> float | None:

@@ -1,4 +1,4 @@
-"""C2, C3, C9, C10, C13: the server dies, refuses, forgets, or is suddenly two."""
+"""C2, C3, C9 to C13, C15: the server dies, refuses, forgets, is suddenly two, or has another time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import contextlib
 import redis
 
 from polly_state.testing import FaultProxy, Server
+from tests.chaos.clock import TurnedClock
 from tests.chaos.play import scenario
 from tests.chaos.scene import Scene
 
 ALWAYS = {"appendonly": True, "arguments": ("--appendfsync", "always")}
+
+AGAIN = 12.0
+"""Seconds in which every worker tries a refused password once more."""
+UNPROTECTED = {"arguments": ("--enable-protected-configs", "yes")}
 
 
 async def killed_thrice(scene: Scene) -> None:
@@ -35,7 +40,7 @@ async def killed_without_file(scene: Scene) -> None:
     await killed_thrice(scene)
 
 
-@scenario("C9", "the server takes no writes, for every reason there is, or is busy")
+@scenario("C9", "the server takes no writes, for every reason there is, or is busy", server=UNPROTECTED)
 async def refusals(scene: Scene) -> None:
     await scene.hire(3)
     for begin, end in (
@@ -91,8 +96,10 @@ async def flushes(scene: Scene) -> None:
     await scene.pause(2.0)
 
 
-@scenario("C13", "one half of the workers writes to a primary that the other half has left", control="ring", linear=False)
-async def split_brain(scene: Scene) -> Server:
+@scenario(
+    "C13", "one half of the workers writes to a primary that the other half has left", control="ring", linear=False
+)
+async def split_brain(scene: Scene) -> None:
     new = await scene.enter(Server(scene.binary))
     await scene.command("REPLICAOF", "127.0.0.1", str(scene.server.port), server=new)
     away = await scene.enter(FaultProxy(scene.server.url))
@@ -109,4 +116,47 @@ async def split_brain(scene: Scene) -> Server:
     away.redirect(new.url)
     away.reset()
     await scene.pause(3.0)
-    return new
+    scene.judged = new
+
+
+@scenario("C11", "the password is changed, and changed back", server={"password": "first"})
+async def rotation(scene: Scene) -> None:
+    await scene.hire(3)
+    await scene.pause(1.0)
+    with redis.Redis.from_url(scene.server.url, single_connection_client=True) as client:
+        async with scene.outage():
+            await scene.do(lambda: client.config_set("requirepass", "second"))
+            made = scene.proxy.connections
+            scene.proxy.reset()
+            await scene.pause(4.0)
+            await scene.do(lambda: client.config_set("requirepass", "first"))
+            # Each tries once or twice at first, and then every ten seconds.
+            knocks = scene.proxy.connections - made
+        scene.figures["connections"] = knocks
+        scene.check(knocks <= 4 * len(scene.workers), "a wrong password was tried again and again")
+    await asyncio.sleep(AGAIN)
+    await scene.pause(1.0)
+
+
+@scenario("C12", "Sentinel", skipped="Sentinel is not supported yet")
+async def sentinel(scene: Scene) -> None:
+    """There is nothing to play yet."""
+
+
+@scenario("C15", "the server's clock goes a minute forward, and back")
+async def clock_steps(scene: Scene) -> None:
+    clock = await scene.do(lambda: TurnedClock(scene.folder, scene.binary))
+    server = await scene.enter(Server(clock.program))
+    proxy = await scene.enter(FaultProxy(server.url))
+    await scene.hire(3, url=proxy.url)
+    before = await scene.command("TIME", server=server)
+    for seconds in (60, 0, -60, 0):
+        await scene.pause(1.0)
+        scene.faults += 1
+        clock.turn(seconds)
+        proxy.reset()
+    clock.turn(60)
+    after = await scene.command("TIME", server=server)
+    scene.check(after[0] - before[0] >= 60, "the clock did not turn")
+    await scene.pause(1.0)
+    scene.judged = server

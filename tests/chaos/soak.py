@@ -24,8 +24,8 @@ async def soak(scene: Scene) -> None:
 async def act(scene: Scene) -> None:
     """One fault for a moment."""
     proxy, lots, server = scene.proxy, scene.lots, scene.server
-    pick = lots.randrange(11)
-    if pick < 8:
+    pick = lots.randrange(10)
+    if pick < 7:
         (
             proxy.reset,
             proxy.drop_replies,
@@ -34,15 +34,14 @@ async def act(scene: Scene) -> None:
             lambda: proxy.delay(0.02, 0.02),
             lambda: proxy.truncate(100),
             lambda: proxy.slice(3),
-            lambda: proxy.extra_reply(b"+OK\r\n"),
         )[pick]()
         await asyncio.sleep(lots.uniform(0.02, 0.6))
         proxy.heal()
-    elif pick == 8:
+    elif pick == 7:
         await scene.do(server.freeze)
         await asyncio.sleep(lots.uniform(0.05, 0.6))
         await scene.do(server.thaw)
-    elif pick == 9:
+    elif pick == 8:
         await scene.do(server.kill)
         await asyncio.sleep(lots.uniform(0.0, 0.5))
         await scene.do(server.start)

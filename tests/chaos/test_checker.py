@@ -41,7 +41,7 @@ def test_what_was_told_and_is_there_is_fine():
         "shared": {"k": "1"},
     }
     verdict = judged(calls, contents)
-    assert (5, 0, 0, 0, 0) == (verdict.acked, verdict.lost, verdict.doubled, verdict.stale, verdict.false_labels)
+    assert (verdict.acked, verdict.lost, verdict.doubled, verdict.stale, verdict.false_labels) == (5, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -65,17 +65,17 @@ def test_a_lost_write_is_found(calls, contents):
 
 def test_an_addition_that_counted_twice_is_found():
     calls = [call("add", "c", 1), unknown("add", "c", 1)]
-    assert [0, 0, 1] == [judged(calls, {"counters": {"c": value}}).doubled for value in (1, 2, 3)]
+    assert [judged(calls, {"counters": {"c": value}}).doubled for value in (1, 2, 3)] == [0, 0, 1]
 
 
 def test_an_unknown_outcome_may_be_either():
     calls = [call("register", "a", "1"), unknown("register", "a", "2")]
-    assert [0, 0, 1] == [judged(calls, {"registers": {"a": value}}).lost for value in ("1", "2", "3")]
+    assert [judged(calls, {"registers": {"a": value}}).lost for value in ("1", "2", "3")] == [0, 0, 1]
 
 
 def test_two_writes_at_once_may_end_either_way():
     calls = [call("shared", "k", "1"), call("shared", "k", "2", began=1.01, ended=3.0)]
-    assert [0, 0] == [judged(calls, {"shared": {"k": value}}).lost for value in ("1", "2")]
+    assert [judged(calls, {"shared": {"k": value}}).lost for value in ("1", "2")] == [0, 0]
 
 
 def test_a_read_of_less_than_ones_own_write_is_found():

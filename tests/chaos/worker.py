@@ -128,8 +128,7 @@ class Worker:
         try:
             result = await call
         except StateError as error:
-            maybe = bool(getattr(error, "maybe_applied", False))
-            self._history.failed(number, type(error).__name__, maybe)
+            self._history.failed(number, type(error).__name__, error.maybe_applied)
             return
         except asyncio.CancelledError:
             self._history.failed(number, "cancelled", True)
