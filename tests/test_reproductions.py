@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from polly_state import Bounds, BreakerSettings, Mode, PollyState, Settings, StateUnavailable, UnsupportedValue
+from polly_state.commands import Delete, Get, Set
 from polly_state.testing import FaultProxy, Server
 from polly_state.testing.loopback import free_port
 from tests.outages import in_thread, state_at, until
@@ -250,6 +251,17 @@ async def test_a17_20_concurrent_first_calls_make_one_connection(server):
 class Reminder:
     text: str
     minutes: int = 5
+
+
+async def test_a18_what_was_invalidated_in_an_outage_is_gone_afterwards(own, state):
+    async with state_at(own.url) as other:
+        await other._store.execute(Set("polly:cache:{x}", b"old"))
+    assert (await state._store.execute(Get("polly:cache:{x}"))).value == b"old"
+    await stop(own, state)
+    await state._store.execute(Delete("polly:cache:{x}"))
+    await start(own, state)
+    assert (await state._store.execute(Get("polly:cache:{x}"))).value is None
+    assert ask(own.url, "EXISTS polly:cache:{x}") == [b":0"]
 
 
 async def test_a20_fields_are_deleted_and_dataclasses_come_back(server):

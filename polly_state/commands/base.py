@@ -140,7 +140,7 @@ class Command(Generic[T]):
         return self
 
     def merged(self, pending: Iterable[Command[Any]]) -> Command[T]:
-        """The same, for a journal that is the only keeper, with *pending* for the key: there nothing is in doubt."""
+        """The same, for several writers whose only keeper is a journal, with *pending* for the key."""
         return self
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from polly_state.commands.base import Command, Effect, Script, Stamped, command, ending_stamp, milliseconds
 from polly_state.errors import CommandRejected
+from polly_state.stamps import new_origin
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class Add(Stamped[int]):
         for other in pending:
             if isinstance(other, Add) and (other.by < 0) is (self.by < 0):
                 return replace(self, origin=other.origin, total=other.total + abs(self.by))
-        return replace(self, total=abs(self.by))
+        # Several may add to this row, which the origin of one of them does not know of.
+        return replace(self, origin=new_origin(), total=abs(self.by))
 
     @property
     def slot(self) -> str:

@@ -98,8 +98,10 @@ class Overlay:
                 self.check(command)
                 entry = self.keyspace.entry(command.key)
                 held = (None if entry is None else entry.copy(),)
+                if not self.keyspace.mirror:
+                    command = command.merged(row.command for row in self.journal.pending(command.key))
                 command, value = apply_current(command, self.keyspace, self._clock)
-                self.journal.record(self._parts(command, value), self._clock.now())
+                self.journal.record(command.settled(value, self._clock.stamp()), self._clock.now())
         except (LocalStoreFull, StoreUnavailable, CommandRejected, JournalBusy):
             if held is not None:
                 self.keyspace.restore(command.key, *held)
@@ -115,12 +117,6 @@ class Overlay:
         for command in commands:
             if command.key in self.journal:
                 self.keyspace.pin(command.key)
-
-    def _parts(self, command: Command[T], value: T) -> list[Command[Any]]:
-        parts = command.settled(value, self._clock.stamp())
-        if self.keyspace.mirror:
-            return list(parts)
-        return [part.merged(row.command for row in self.journal.pending(part.key)) for part in parts]
 
     def _take(self, command: Command[Any]) -> None:
         if isinstance(command, Stamped):

@@ -131,6 +131,8 @@ class ServerWatch:
         self._observe = observe
         self._repair = repair
         self._run_id: bytes | None = None
+        #: The number of the first write after the last deliberate wipe.
+        self._wiped_before = 0
         self._tick = self._confirmed = 0
         #: How many writes had been noted when a watermark was sent.
         self._marks: OrderedDict[int, int] = OrderedDict()
@@ -170,6 +172,7 @@ class ServerWatch:
         self._ring.forget(self._clock.now() - RING_SECONDS)
 
     async def _make_up(self, number: int) -> None:
+        number = max(number, self._wiped_before)
         writes, possible_loss = self._ring.since(number), max(0, self._ring.first - number)
         resent = 0
         with suppress(LocalStoreFull):
@@ -192,6 +195,7 @@ class ServerWatch:
         if epoch > self.epoch and is_stamp(epoch):
             self.epoch = epoch
             self._ring.forget(time_of(epoch))
+            self._wiped_before = self._ring.first
             await self._wiped(time_of(epoch))
         elif epoch < self.epoch:
             # The server has lost it, with whatever else.

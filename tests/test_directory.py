@@ -1,0 +1,171 @@
+"""A directory: what was acknowledged outlives the process, and the processes of a host know of each other's writes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from polly_state import Ack, Address, BreakerSettings, ConfigurationError, Mode, Origin, PollyState, Settings
+from polly_state.testing import FaultProxy, Server
+from tests.outages import in_thread, state_at, until
+
+pytestmark = pytest.mark.blocking
+
+QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
+COUNT = 1000
+
+
+@pytest.fixture
+def namespace():
+    return f"dir-{secrets.token_hex(4)}"
+
+
+def alone(directory, **parts):
+    return PollyState(Settings(directory=directory, **parts), observers=())
+
+
+async def test_without_a_redis_the_directory_is_the_store(tmp_path):
+    async with alone(tmp_path / "s") as state:
+        assert state.mode is Mode.EMBEDDED
+        assert await state.map("m", int).set("a", 1, require=Ack.LOCAL_DURABLE) is Ack.LOCAL_DURABLE
+        assert await state.fields("f", bool).toggle("u", "on") is True
+        assert await state.counters("c").add("x", 3) == 3
+    async with alone(tmp_path / "s") as state:
+        assert await state.map("m", int).read("a") == (1, Origin.LOCAL, 0.0)
+        assert await state.fields("f", bool).toggle("u", "on") is False
+        assert await state.counters("c").add("x", -1) == 2
+
+
+async def test_processes_share_a_directory_without_a_redis(tmp_path):
+    async with alone(tmp_path / "s") as one, alone(tmp_path / "s") as two:
+        for number in range(20):
+            writer, reader = (one, two) if number % 2 else (two, one)
+            await writer.map("m", int).set("a", number)
+            assert await reader.map("m", int).get("a") == number
+            assert await writer.counters("c").add("x") == number + 1
+            assert await writer.fields("f", bool).toggle("u", "on") is (number % 2 == 0)
+
+
+async def test_two_processes_at_once_lose_no_addition(tmp_path):
+    script = """
+        import asyncio, sys
+        from polly_state import PollyState
+
+        async def main():
+            async with PollyState.from_env({"POLLY_STATE_DIR": sys.argv[1], "USE_REDIS": "false"}) as state:
+                for _ in range(300):
+                    await state.counters("c").add("x")
+                    await state.fields("f", bool).toggle("u", "on")
+
+        asyncio.run(main())
+    """
+    words = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "s")]
+    workers = [await asyncio.create_subprocess_exec(*words) for _ in range(3)]
+    assert [0, 0, 0] == [await worker.wait() for worker in workers]
+    async with alone(tmp_path / "s") as state:
+        assert await state.counters("c").value("x") == 900
+        assert await state.fields("f", bool).get("u", "on") is False
+
+
+async def test_the_url_of_a_directory_is_that_directory(tmp_path):
+    async with PollyState(Settings.from_url(f"sqlite://{tmp_path}/s"), observers=()) as state:
+        assert await state.map("m", int).set("a", 1) is Ack.LOCAL_DURABLE
+    assert (tmp_path / "s" / "polly.sqlite3").exists()
+
+
+async def test_what_was_kept_without_a_redis_goes_to_the_redis_that_comes(tmp_path, server, namespace):
+    async with alone(tmp_path / "s", namespace=namespace) as state:
+        await state.map("m", int).set("a", 1)
+        await state.counters("c").add("x", 3)
+    async with state_at(server.url, namespace=namespace, directory=tmp_path / "s") as state:
+        await until(lambda: state.mode is Mode.CONNECTED)
+    async with state_at(server.url, namespace=namespace) as state:
+        assert await state.map("m", int).read("a") == (1, Origin.REDIS, 0.0)
+        assert await state.counters("c").value("x") == 3
+
+
+async def test_processes_see_each_others_kept_writes(tmp_path, server, namespace):
+    parts = {"namespace": namespace, "directory": tmp_path / "s", "breaker": QUICK}
+    async with (
+        FaultProxy(server.url) as proxy,
+        state_at(proxy.url, **parts) as one,
+        state_at(proxy.url, **parts) as two,
+    ):
+        proxy.refuse()
+        proxy.reset()
+        await until(lambda: one.mode is two.mode is Mode.DEGRADED)
+        assert await one.map("m", int).set("a", 1) is Ack.LOCAL_DURABLE
+        assert (await two.map("m", int).read("a"))[:2] == (1, Origin.JOURNAL)
+        proxy.heal()
+        await until(lambda: one.mode is two.mode is Mode.CONNECTED)
+        assert await two.map("m", int).read("a") == (1, Origin.REDIS, 0.0)
+        assert one.health().pending == two.health().pending == 0
+
+
+async def test_a_thousand_kept_writes_survive_a_kill_and_count_once(tmp_path, binary):
+    script = f"""
+        import asyncio, sys
+        from pathlib import Path
+        from polly_state import Ack, Address, PollyState, Settings
+
+        async def main():
+            settings = Settings(address=Address.parse(sys.argv[1]), directory=Path(sys.argv[2]))
+            async with PollyState(settings, observers=()) as state:
+                await state.counters("c").value("x")
+                print("ready", flush=True)
+                await asyncio.to_thread(sys.stdin.readline)
+                for number in range({COUNT}):
+                    assert await state.map("m", int).set(number, number) is Ack.LOCAL_DURABLE
+                    await state.counters("c").add("x")
+                print("acked", flush=True)
+                await asyncio.sleep(60)
+
+        asyncio.run(main())
+    """
+    async with Server(binary) as server:
+        words = [sys.executable, "-c", textwrap.dedent(script), server.url, str(tmp_path / "s")]
+        worker = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert worker.stdout.readline() == "ready\n"
+        await in_thread(server.kill)
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+        assert worker.stdout.readline() == "acked\n"
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.communicate()
+        await in_thread(server.start)
+        async with state_at(server.url, directory=tmp_path / "s") as state:
+            await until(lambda: state.mode is Mode.CONNECTED)
+        async with state_at(server.url) as fresh:
+            found = await fresh.map("m", int).get_many(range(COUNT))
+            assert found == {number: number for number in range(COUNT)}
+            assert await fresh.counters("c").value("x") == COUNT
+
+
+async def test_a_directory_that_cannot_be_used_is_an_error_at_the_start(tmp_path, server):
+    tmp_path.chmod(0o777)
+    for settings in (
+        Settings(directory=tmp_path),
+        Settings(address=Address.parse(server.url), directory=tmp_path),
+    ):
+        with pytest.raises(ConfigurationError, match="POLLY_STATE_DIR"):
+            async with PollyState(settings, observers=()):
+                pass
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_purge_leaves_nothing_in_the_directory(tmp_path):
+    async with alone(tmp_path / "s") as state:
+        await state.map("m", int).set("a", 1)
+        await state.purge()
+        assert await state.map("m", int).get("a") is None
+    async with alone(tmp_path / "s") as state:
+        assert await state.map("m", int).get("a") is None
+    assert json.dumps([path.name for path in (tmp_path / "s").glob("*damaged*")]) == "[]"
