@@ -62,7 +62,7 @@ async def test_a_server_that_restarts_empty_gets_everything_again(own_server):
     async with filled(own_server) as (state, record):
         await in_thread(own_server.restart)
         await until(lambda: record.of(ServerLoss) and state.mode is Mode.CONNECTED)
-        assert ALL == await found(own_server)
+        assert await found(own_server) == ALL
         assert 990 < await state.map("m", int).time_to_live("b") <= 1001
         assert state.statistics().repair == (6, 0)
         assert [ServerLoss(6, 0)] == record.of(ServerLoss)
@@ -72,7 +72,7 @@ async def test_a_flush_is_repaired(own_server):
     async with filled(own_server) as (state, record):
         ask(own_server.url, "FLUSHALL")
         await until(lambda: record.of(ServerLoss) and not state.health().pending)
-        assert ALL == await found(own_server)
+        assert await found(own_server) == ALL
 
 
 async def test_what_the_server_still_has_is_not_done_twice(own_server):
@@ -100,7 +100,7 @@ async def test_without_repair_a_loss_is_only_told(own_server):
         ask(own_server.url, "FLUSHALL")
         await until(lambda: record.of(ServerLoss))
         assert [ServerLoss(0, 6)] == record.of(ServerLoss)
-        assert NOTHING == await found(own_server)
+        assert await found(own_server) == NOTHING
         assert state.statistics().repair == (0, 6)
 
 
@@ -121,7 +121,7 @@ async def test_a_server_that_is_as_it_was_has_lost_nothing(own_server):
                 with contextlib.suppress(StateError):
                     await state.map("m", int).get("a")
                 await until(lambda: state.mode is Mode.CONNECTED)
-            assert [] == record.of(ServerLoss)
+            assert record.of(ServerLoss) == []
 
 
 async def test_a_purge_is_for_good(own_server):
@@ -131,12 +131,12 @@ async def test_a_purge_is_for_good(own_server):
             await elsewhere.map("m", int).set("a", 1)
             await state.purge()
             assert await elsewhere.map("m", int).get("a") == 1
-        assert NOTHING == await found(own_server)
+        assert await found(own_server) == NOTHING
         # Nobody sends anything again, also if the server forgets the rest.
         ask(own_server.url, "FLUSHALL")
         await until(lambda: ask(own_server.url, "EXISTS polly:~epoch") == [b":1"])
         await second.map("m", int).set("c", 2)
-        assert NOTHING == await found(own_server)
+        assert await found(own_server) == NOTHING
         assert record.of(ServerLoss) == [] == [event for event in other.of(ServerLoss) if event.possible_loss]
 
 
@@ -165,7 +165,7 @@ def test_the_ring_forgets_after_a_minute_and_over_its_bounds():
     for number in range(5):
         ring.note(write(number), True)
     assert (ring.first, ring.noted) == (2, 5)
-    assert ["3", "4"] == [write.command.key for write in ring.since(3)]
+    assert [write.command.key for write in ring.since(3)] == ["3", "4"]
     time.advance(RING_SECONDS)
     ring.note(write(5), True)
     ring.forget(clock.now() - 1.0)
@@ -181,4 +181,4 @@ def test_what_did_nothing_is_not_sent_again(result):
     clock = HybridClock()
     ring = Ring(clock, max_entries=3, max_bytes=1 << 20)
     ring.note(SetRegister("k", clock.stamp(), b"1", expected=b"0"), result)
-    assert [()] == [write.again() for write in ring.since(0)]
+    assert [write.again() for write in ring.since(0)] == [()]
