@@ -14,6 +14,8 @@ from polly_state.store.base import Store
 from polly_state.store.local import LocalStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from polly_state.connection import ConnectionStatistics
     from polly_state.store.journal import Journal, JournalStatistics
     from polly_state.store.overlay import Overlay
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from polly_state.store.replay import ReplayStatistics
     from polly_state.store.upkeep import Upkeep
 
-__all__ = ["LocalStack", "open_journal"]
+__all__ = ["LocalStack", "journal_path", "open_journal"]
 
 TIDY_INTERVAL = 5.0
 
@@ -92,10 +94,16 @@ class LocalStack:
         await asyncio.to_thread(self._overlay.journal.upkeep, self._clock.now())
 
 
+def journal_path(settings: Settings) -> Path | None:
+    """Where the journal on disk is; None if it is in memory."""
+    return None if settings.directory is None else settings.directory / f"{settings.namespace}.sqlite3"
+
+
 async def open_journal(settings: Settings) -> Journal:
     """The journal that *settings* ask for, on disk if there is a directory. Raises `ConfigurationError`."""
     bounds = settings.bounds
-    if settings.directory is None:
+    path = journal_path(settings)
+    if path is None:
         from polly_state.store.memory_journal import MemoryJournal
 
         return MemoryJournal(bounds.journal_entries, bounds.journal_bytes)
@@ -103,7 +111,7 @@ async def open_journal(settings: Settings) -> Journal:
 
     return await asyncio.to_thread(
         SqliteJournal,
-        settings.directory / f"{settings.namespace}.sqlite3",
+        path,
         max_entries=bounds.journal_entries,
         max_bytes=bounds.journal_bytes,
     )

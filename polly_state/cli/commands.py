@@ -1,8 +1,7 @@
-"""The command line: ``polly-state``, to see, check and fill what a bot keeps."""
+"""The commands, each with its exit code."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import logging
@@ -23,10 +22,12 @@ from polly_state import (
     StateError,
     StoreUnavailable,
 )
+from polly_state.cli.arguments import parser
 from polly_state.events import ModeChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    import argparse
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["main"]
 
@@ -34,31 +35,20 @@ WORKED: Final = 0
 FAILED: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
-MAX_SECONDS: Final = 600
-
-DESCRIPTION: Final = "The state and cache layer of asyncio bots."
-EPILOG: Final = """\
-Redis is found through REDIS_URL or VALKEY_URL, or REDIS_HOST, _PORT, _DB, _USERNAME, _PASSWORD and _TLS.
-
-exit codes:
-  0  it worked; for health: the bot can work, degraded or not
-  1  it was tried and failed: Redis is away or refuses, a file is not right, a promise was broken
-  2  wrong arguments or environment variables; nothing was tried
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    arguments = _parser().parse_args(argv)
+    commands = {"demo": demo, "ping": ping, "health": health, "import": import_, "journal": journal}
+    arguments = parser().parse_args(argv)
     # What is logged as a warning, each command tells in its own way.
     logging.getLogger("polly_state").setLevel(logging.ERROR)
     try:
         settings = Settings.from_env(os.environ)
     except ConfigurationError as error:
         return _fail(str(error), MISUSED)
-    command: Callable[[Settings, argparse.Namespace], int] = arguments.command
     try:
-        return command(settings, arguments)
+        return commands[arguments.command](settings, arguments)
     except StateError as error:
         return _fail(str(error), FAILED)
     except KeyboardInterrupt:
@@ -161,45 +151,20 @@ def import_(settings: Settings, arguments: argparse.Namespace) -> int:
     return WORKED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="polly-state",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    # A default of its own would undo a --json before the command.
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object instead of text"
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+def journal(settings: Settings, arguments: argparse.Namespace) -> int:
+    from polly_state.cli.journal import run, show
 
-    def add(name: str, command: Callable[..., int], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text, parents=[common])
-        added.set_defaults(command=command)
-        return added
-
-    add("demo", demo, "Let a small bot work while its Redis freezes, dies and returns.").add_argument(
-        "--seconds", type=_seconds, default=10.0, help="about how long it takes (default: 10)"
-    )
-    add("ping", ping, "Measure a round trip to Redis.")
-    add("health", health, "Tell whether a bot could work now.")
-    add("import", import_, "Import voice preferences from a JSON file.").add_argument(
-        "file", metavar="FILE", help='JSON of the form {"<user id>:<bot>": true}'
-    )
-    return parser
-
-
-def _seconds(text: str) -> float:
     try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MAX_SECONDS}")
-    return seconds
+        found = run(settings, arguments)
+    except LookupError as error:
+        return _fail(str(error.args[0]), FAILED)
+    except OSError as error:
+        return _fail(f"{arguments.file}: {error.strerror or type(error).__name__}", FAILED)
+    if arguments.json:
+        _print_json(found)
+    else:
+        show(found)
+    return WORKED
 
 
 def _strict(settings: Settings) -> PollyState:
@@ -223,7 +188,3 @@ def _word(fact: object) -> str:
 def _fail(message: str, code: int) -> int:
     print(f"polly-state: {message}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
