@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from polly_state.events import Event
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 # A started state has read its scripts; a manager alone would do so on the event loop.
 for command in (Add, ClearFields, PatchFields, SetRegister, ToggleField, Touch):

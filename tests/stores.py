@@ -22,7 +22,7 @@ from polly_state.store.redis import RedisStore
 from polly_state.testing import Clock
 
 KINDS = ("local", "fakeredis", "valkey", "redis")
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 class Bench:

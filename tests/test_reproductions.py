@@ -125,8 +125,8 @@ async def test_a7_a_hung_server_costs_one_deadline_and_nothing_after_it(own, sta
         began = time.perf_counter()
         assert await state.preferences.is_enabled(USER, BOT)
         times.append(time.perf_counter() - began)
-    assert times[0] < 0.25 + 0.3
-    assert sorted(times[1:])[-5] < 0.01
+    assert 0.25 * 0.9 <= times[0] < 0.25 * 8
+    assert sum(each > times[0] / 4 for each in times[1:]) < 5
     await in_thread(own.thaw)
     await until(lambda: state.mode is Mode.CONNECTED)
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from polly_state.testing import FaultProxy
-from tests.outages import state_at
+from tests.outages import state_at, until
 
 WORKER = Path(__file__).with_name("worker.py")
 ROOT = WORKER.parent.parent
+BEGUN = 50_000
+"""Bytes of requests after which a job is under way, and far from done."""
 
 
 @asynccontextmanager
@@ -35,7 +37,7 @@ async def workers(url, namespace, job, count, *, at_once, processes=2):
         return [json.loads(await process.stdout.readline()) for process in started]
 
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(50):
             for process in started:
                 assert json.loads(await process.stdout.readline()) == "ready"
             yield run
@@ -44,7 +46,7 @@ async def workers(url, namespace, job, count, *, at_once, processes=2):
             if process.returncode is None:
                 process.stdin.close()
                 try:
-                    await asyncio.wait_for(process.wait(), 3)
+                    await asyncio.wait_for(process.wait(), 10)
                 except TimeoutError:
                     process.kill()
                     await process.wait()
@@ -163,12 +165,14 @@ async def test_counters_of_2_processes_stay_exact_over_an_outage(server):
     async with FaultProxy(server.url) as proxy, workers(proxy.url, namespace, "add", 3000, at_once=25) as run:
 
         async def outage():
-            await asyncio.sleep(0.1)
+            before = proxy.requested
+            await until(lambda: proxy.requested > before + BEGUN)
             proxy.hold()
             await asyncio.sleep(0.1)
             proxy.refuse()
             proxy.reset()
-            await asyncio.sleep(0.1)
+            # Long enough for a process that has had no turn for a while to notice.
+            await asyncio.sleep(0.8)
             proxy.heal()
 
         reports, _ = await asyncio.gather(run(), outage())

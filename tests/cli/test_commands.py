@@ -102,7 +102,7 @@ def test_ping_tells_the_round_trip_without_the_password(polly, guarded):
 def test_json_is_asked_for_before_or_after_the_command(polly, own_server, words):
     found = json.loads(polly(*words, REDIS_URL=own_server.url).stdout)
     assert found["address"] == f"127.0.0.1:{own_server.port}/0"
-    assert 0 < found["ms"] < 250
+    assert 0 < found["ms"] < 5000
 
 
 def test_ping_without_a_redis_says_what_to_set(polly):

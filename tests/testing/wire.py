@@ -18,7 +18,7 @@ def ask(url: str, *lines: str) -> list[bytes]:
     address = parse(url)
     family = socket.AF_INET if address.path is None else socket.AF_UNIX
     with socket.socket(family) as link, link.makefile("rb") as replies:
-        link.settimeout(2.0)
+        link.settimeout(20.0)
         link.connect(address[:2] if address.path is None else address.path)
         link.sendall("".join(f"{line}\r\n" for line in lines).encode())
         return [replies.readline().strip() for _ in lines]
@@ -35,7 +35,7 @@ class Wire:
         self.writer.write(f"{line}\r\n".encode())
 
     async def reply(self) -> bytes:
-        return (await asyncio.wait_for(self.reader.readline(), 2.0)).strip()
+        return (await asyncio.wait_for(self.reader.readline(), 20.0)).strip()
 
     async def ask(self, line: str) -> bytes:
         self.send(line)

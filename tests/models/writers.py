@@ -1,0 +1,86 @@
+"""What the models of writes share: commands as they are kept and sent, and what a keyspace holds in the end."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+
+from polly_state.commands import Add, ClearFields, Outdated, PatchFields, SetRegister, Touch
+from polly_state.keyspace import Keyspace
+
+LONG, SHORT = 10_000.0, 10.0
+FIELDS = ("a", "b", "c")
+# Two keys of each kind; nothing but its own kind of write goes to a key.
+REGISTERS, HASHES, COUNTERS = (tuple(f"n:{kind}:{{{n}}}" for n in (1, 2)) for kind in ("r", "h", "c"))
+TOUCHED = REGISTERS[0]
+KEYS = (*REGISTERS, *HASHES, *COUNTERS)
+
+contents = st.none() | st.sampled_from([b"", b"1", b"two", b"\xff\x00"])
+ttls = st.sampled_from([None, None, LONG, 2 * LONG])
+
+
+def ttl_of(key, ttl=SHORT):
+    """Of hashes and counters, whose families have one ttl for all writes."""
+    return ttl if "1" in key else None
+
+
+class Totals:
+    """What each origin has added to each counter so far."""
+
+    def __init__(self):
+        self._totals = {}
+
+    def add(self, key, stamp, origin, by, ttl=SHORT):
+        slot = (key, origin, by > 0)
+        self._totals[slot] = self._totals.get(slot, 0) + abs(by)
+        return Add(key, stamp, origin, self._totals[slot], by, ttl_of(key, ttl))
+
+    def take_back(self, command):
+        self._totals[command.key, command.origin, command.by > 0] -= abs(command.by)
+
+
+def register(draw, stamp):
+    return SetRegister(draw(st.sampled_from(REGISTERS)), stamp, draw(contents), draw(ttls))
+
+
+def patch(draw, stamp):
+    key = draw(st.sampled_from(HASHES))
+    return PatchFields(key, stamp, {draw(st.sampled_from(FIELDS)): draw(contents)}, ttl_of(key))
+
+
+def clear(draw, stamp):
+    return ClearFields(draw(st.sampled_from(HASHES)), stamp)
+
+
+def touch(draw, stamp):
+    return Touch(TOUCHED, stamp, draw(st.sampled_from([LONG, 2 * LONG])))
+
+
+def deliver(command, keyspace):
+    """Do in *keyspace* what a kept command does when it arrives; whether it came in time."""
+    try:
+        command.late(keyspace.now()).apply(keyspace)
+    except Outdated:
+        return False
+    return True
+
+
+def twin(keyspace):
+    """The same entries again, to try something on."""
+    copy = Keyspace(clock=keyspace.now)
+    for key in list(keyspace):
+        entry = keyspace.entry(key)
+        if entry is not None:
+            copy.restore(key, entry.copy())
+    return copy
+
+
+def held(keyspace):
+    """What a reader finds: content, and when it ends, for each key that is there."""
+    found = {}
+    for key in KEYS:
+        entry = keyspace.entry(key)
+        if entry is None or not entry.present:
+            continue
+        ends = None if entry.expires_at is None else round(entry.expires_at, 2)
+        found[key] = (entry.content, ends)
+    return found
