@@ -26,6 +26,7 @@ __all__ = ["RedisStack"]
 
 TICK = 0.5
 SCANNED = 500
+SKEW = 0.05
 
 
 class RedisStack:
@@ -99,8 +100,9 @@ class RedisStack:
     async def purge(self) -> None:
         """See `Stack`."""
         assert self._watch is not None  # noqa: S101
-        epoch = self._clock.stamp()
-        await self._ask("SET", self._watch.epoch_key, epoch)
+        # The clocks of others may be a little ahead: what they wrote before this goes too.
+        self._clock.see(self._clock.stamp(), SKEW)
+        await self._ask("SET", self._watch.epoch_key, self._clock.stamp())
         await self._watch.check(self._ask)
         cursor = b"0"
         while True:
@@ -113,7 +115,9 @@ class RedisStack:
             if doomed:
                 await self._ask("UNLINK", *doomed)
             if cursor == b"0":
-                return
+                break
+        # What is written from now on is after the wipe.
+        await asyncio.sleep(SKEW)
 
     def journal(self) -> JournalStatistics | None:
         """See `Stack`."""
