@@ -20,7 +20,7 @@ from polly_state.events import Event, Mode, Observer
 from polly_state.settings import Bounds, BreakerSettings, Deadlines, Settings
 from polly_state.state import Health, PollyState, Statistics
 from polly_state.store import Ack, Origin
-from polly_state.structures import Counters, Fields, Read, Values
+from polly_state.structures import Counters, Fields, Log, Message, Queue, Read, Sets, Values
 
 __all__ = [
     "Ack",
@@ -39,13 +39,17 @@ __all__ = [
     "Fields",
     "Health",
     "LocalStoreFull",
+    "Log",
+    "Message",
     "Mode",
     "Observer",
     "Origin",
     "Overloaded",
     "PollyState",
+    "Queue",
     "Read",
     "Secret",
+    "Sets",
     "Settings",
     "StateError",
     "StateUnavailable",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
 from polly_state.errors import LocalStoreFull
 
-__all__ = ["NO_STAMPS", "TOMBSTONE", "Content", "Entries", "Entry"]
+__all__ = ["NO_STAMPS", "TOMBSTONE", "Content", "Entries", "Entry", "Kind"]
 
 ENTRY_OVERHEAD: Final = 200
 STAMP_SIZE: Final = 120
+STAMP_LENGTH: Final = 24
 SWEEP_INTERVAL: Final = 1.0
 SWEEP_STAMPS: Final = 128
 TOMBSTONE: Final = 86_400.0
@@ -21,16 +23,36 @@ TOMBSTONE: Final = 86_400.0
 NO_STAMPS: Final[Mapping[str, str]] = MappingProxyType({})
 
 Content = bytes | dict[str, bytes | None] | None
-"""A string, a hash, or nothing; a field of None is known to be absent from a hash that is not whole."""
+"""A string, the parts of another kind, or nothing; a part of None is known to be absent from what is not whole."""
+
+
+class Kind(Enum):
+    """What an entry is, and before which names its parts have stamps of their own."""
+
+    STRING = "string"
+    HASH = "hash"
+    SET = "set"
+    """Members are parts without content."""
+    LOG = "log"
+    """Contents by stamp, oldest first."""
+    QUEUE = "queue"
+    """Contents by stamp, in the order of their arrival."""
+
+    #: What stands before the name of a part in its slot; None where a part has no name to be absent under.
+    prefix: str | None
+
+    def __init__(self, word: str) -> None:
+        self.prefix = {"hash": "f:", "set": "e:"}.get(word)
 
 
 class Entry:
     """What is known of one key."""
 
-    __slots__ = ("content", "content_size", "expires_at", "learned_at", "size", "stamps", "whole")
+    __slots__ = ("content", "content_size", "expires_at", "kind", "learned_at", "size", "stamps", "whole")
 
     def __init__(self, content: Content, learned_at: float) -> None:
         self.content = content
+        self.kind = Kind.STRING
         self.learned_at = learned_at
         self.expires_at: float | None = None
         self.stamps: dict[str, str] = {}
@@ -48,7 +70,7 @@ class Entry:
     def copy(self) -> Entry:
         """The same, apart from this one."""
         twin = Entry(dict(self.content) if isinstance(self.content, dict) else self.content, self.learned_at)
-        for slot in ("content_size", "expires_at", "size", "whole"):
+        for slot in ("content_size", "expires_at", "kind", "size", "whole"):
             setattr(twin, slot, getattr(self, slot))
         twin.stamps = dict(self.stamps)
         return twin
@@ -90,6 +112,7 @@ class Entries:
         entry = self._recent.get(key) or self._pinned.get(key)
         held = NO_STAMPS if entry is None else entry.stamps
         count = len(held) + sum(slot not in held for slot in stamps)
+        due = count // SWEEP_STAMPS > len(held) // SWEEP_STAMPS
         size = ENTRY_OVERHEAD + len(key) + content_size + count * STAMP_SIZE
         growth = size if entry is None else size - entry.size
         if growth > 0:
@@ -104,8 +127,8 @@ class Entries:
         entry.size, entry.content_size = size, content_size
         entry.learned_at = self.now()
         entry.stamps.update(stamps)
-        if stamps and count // SWEEP_STAMPS > len(held) // SWEEP_STAMPS:
-            self._drop_old_stamps(entry, max(stamps.values()))
+        if due:
+            self._drop_old_stamps(entry, max(filter(_is_stamp, stamps.values()), default=""))
         if durable and not self.mirror:
             self.pin(key)
         return entry
@@ -154,9 +177,15 @@ class Entries:
         self._pinned_size = 0
 
     def _drop_old_stamps(self, entry: Entry, newest: str) -> None:
-        held = {f"f:{field}" for field in entry.content} if isinstance(entry.content, dict) else set[str]()
+        if not newest:
+            # Totals of a counter are kept, for as long as it is.
+            return
+        prefix, parts = entry.kind.prefix, entry.content if isinstance(entry.content, dict) else ()
+        held = set[str]() if prefix is None else {prefix + part for part in parts}
         oldest = f"{int(newest[:12], 16) - int(TOMBSTONE * 1000):012x}"
-        entry.stamps = {slot: each for slot, each in entry.stamps.items() if slot in held or each >= oldest}
+        entry.stamps = {
+            slot: each for slot, each in entry.stamps.items() if slot in held or each >= oldest or not _is_stamp(each)
+        }
 
     def _make_room(self, key: str, growth: int, *, new: bool) -> None:
         if self._fits(growth, new=new):
@@ -185,3 +214,7 @@ class Entries:
         ]
         for key in lapsed:
             self.forget(key)
+
+
+def _is_stamp(text: str) -> bool:
+    return len(text) == STAMP_LENGTH

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from polly_state.entries import NO_STAMPS, TOMBSTONE, Entries, Entry
+from polly_state.entries import NO_STAMPS, TOMBSTONE, Entries, Entry, Kind
 from polly_state.errors import CommandRejected
 
-__all__ = ["Entry", "Keyspace"]
+__all__ = ["Entry", "Keyspace", "Kind"]
 
-FIELD_OVERHEAD: Final = 100
+PART_OVERHEAD: Final = 100
 
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
@@ -38,30 +38,28 @@ class Keyspace(Entries):
         return entry
 
     def string(self, key: str) -> bytes | None:
-        """The string at *key*; None if there is none. Raises `CommandRejected` at a hash."""
+        """The string at *key*; None if there is none. Raises `CommandRejected` at another kind."""
         entry = self.entry(key)
-        if entry is None or entry.content is None:
+        if entry is None:
             return None
-        if isinstance(entry.content, bytes):
-            return entry.content
-        raise CommandRejected(WRONG_TYPE, code="WRONGTYPE")
-
-    def fields(self, key: str) -> Mapping[str, bytes | None]:
-        """The fields at *key*, empty if there are none. Raises `CommandRejected` at a string."""
-        entry = self.entry(key)
-        if entry is None or entry.content is None:
-            return {}
         if isinstance(entry.content, dict):
-            return entry.content
-        raise CommandRejected(WRONG_TYPE, code="WRONGTYPE")
+            _parts_of(entry, Kind.STRING)
+            return None
+        return entry.content
 
-    def knows(self, key: str, field: str | None = None) -> bool:
-        """Whether a question about *key*, or one field of it, can be answered from here."""
+    def fields(self, key: str, kind: Kind = Kind.HASH) -> dict[str, bytes | None]:
+        """The parts of what is at *key*, empty if there is nothing. Raises `CommandRejected` at another kind."""
+        entry = self.entry(key)
+        return {} if entry is None else _parts_of(entry, kind)
+
+    def knows(self, key: str, part: str | None = None, kind: Kind = Kind.HASH) -> bool:
+        """Whether a question about *key*, or one part of what would be of that *kind*, can be answered from here."""
         entry = self.entry(key)
         if entry is None:
             return not self.mirror
-        if field is not None and isinstance(entry.content, dict) and field in entry.content:
-            return True
+        if part is not None and isinstance(entry.content, dict) and part in entry.content:
+            # What lacks a field may still be no set.
+            return entry.kind is kind or entry.present
         return entry.whole
 
     def put(
@@ -76,6 +74,7 @@ class Keyspace(Entries):
         """Hold a string, whatever was there. Raises `LocalStoreFull` over the bounds."""
         entry = self.claim(key, len(content), stamps, durable=durable)
         entry.content = content
+        entry.kind = Kind.STRING
         entry.whole = True
         entry.expires_at = expires_at
 
@@ -95,37 +94,43 @@ class Keyspace(Entries):
         key: str,
         changes: Mapping[str, bytes | None],
         *,
+        kind: Kind = Kind.HASH,
         durable: bool = False,
         whole: bool = False,
         stamps: Mapping[str, str] = NO_STAMPS,
     ) -> None:
-        """Set fields, or drop those given as None, and keep the others.
+        """Set parts, or drop those given as None, and keep the others.
 
         Args:
-            key: A hash, or a key that holds nothing.
-            changes: Fields and their new contents.
+            key: It holds something of the *kind*, or nothing.
+            changes: Names of parts and their new contents.
+            kind: What has these parts.
             durable: Never drop the entry to make room.
             whole: *changes* is all there is at the key.
             stamps: Stamps to note with the write.
 
         Raises:
             LocalStoreFull: The bounds are reached.
-            CommandRejected: There is a string at the key.
+            CommandRejected: There is something of another kind at the key.
         """
         entry = self.entry(key)
         partial = not whole and (self.mirror if entry is None else not entry.whole)
-        held = {} if whole or entry is None or entry.content is None else entry.content
-        if not isinstance(held, dict):
-            raise CommandRejected(WRONG_TYPE, code="WRONGTYPE")
+        absences = partial and kind.prefix is not None
+        held = {} if whole or entry is None else _parts_of(entry, kind)
         size = entry.content_size if entry is not None and held else 0
-        size += sum(_field_size(field, content) - _held_size(held, field) for field, content in changes.items())
+        for name, content in changes.items():
+            if name in held:
+                size -= _part_size(name, held[name])
+            if content is not None or absences:
+                size += _part_size(name, content)
         entry = self.claim(key, size, stamps, durable=durable)
-        for field, content in changes.items():
-            if content is not None or partial:
-                held[field] = content
+        for name, content in changes.items():
+            if content is not None or absences:
+                held[name] = content
             else:
-                held.pop(field, None)
+                held.pop(name, None)
         entry.content = held or None
+        entry.kind = kind
         entry.whole = not partial
         if not held:
             self._bury(key, entry)
@@ -183,9 +188,13 @@ class Keyspace(Entries):
         return None
 
 
-def _field_size(field: str, content: bytes | None) -> int:
-    return 0 if content is None else len(field) + len(content) + FIELD_OVERHEAD
+def _parts_of(entry: Entry, kind: Kind) -> dict[str, bytes | None]:
+    if entry.kind is kind and isinstance(entry.content, dict):
+        return entry.content
+    if entry.present:
+        raise CommandRejected(WRONG_TYPE, code="WRONGTYPE")
+    return {}
 
 
-def _held_size(held: Mapping[str, bytes | None], field: str) -> int:
-    return _field_size(field, held.get(field))
+def _part_size(name: str, content: bytes | None) -> int:
+    return len(name) + len(content or b"") + PART_OVERHEAD

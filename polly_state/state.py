@@ -16,16 +16,7 @@ from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.store import ObservedStore, OperationStatistics
 from polly_state.store.local_stack import LocalStack
-from polly_state.structures import (
-    Binding,
-    Counters,
-    Family,
-    Fields,
-    Structure,
-    Ttl,
-    Values,
-    seconds,
-)
+from polly_state.structures import Binding, Counters, Family, Fields, Log, Queue, Sets, Structure, Ttl, Values, seconds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -159,6 +150,18 @@ class PollyState:
     def counters(self, name: str, *, ttl: Ttl | None = None) -> Counters:
         """Durable integers to add to; raises `ValueError` as `map` does."""
         return self._handle(Counters, name, int, ttl, Counters)
+
+    def sets(self, name: str, declared: type[T], *, ttl: Ttl | None = None) -> Sets[T]:
+        """Durable sets of members of one type; raises as `map` does."""
+        return self._handle(Sets, name, declared, ttl, lambda binding: Sets(binding, declared))
+
+    def log(self, name: str, declared: type[T], *, limit: int, ttl: Ttl | None = None) -> Log[T]:
+        """Durable logs that keep their newest *limit* entries of one type; raises as `map` does."""
+        return self._handle(Log, name, (declared, limit), ttl, lambda binding: Log(binding, declared, limit))
+
+    def queue(self, name: str, declared: type[T], *, ttl: Ttl | None = None) -> Queue[T]:
+        """Durable queues of messages of one type; raises as `map` does."""
+        return self._handle(Queue, name, declared, ttl, lambda binding: Queue(binding, declared))
 
     @property
     def mode(self) -> Mode:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from polly_state import Address, Settings
-from polly_state.commands import Add, ClearFields, PatchFields, SetRegister, ToggleField, Touch
+from polly_state.commands import load_scripts
 from polly_state.connection.manager import ConnectionManager
 from polly_state.stamps import HybridClock
 from polly_state.state import PollyState
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 
 # A started state has read its scripts; a manager alone would do so on the event loop.
-for command in (Add, ClearFields, PatchFields, SetRegister, ToggleField, Touch):
-    _ = command.script.digest
+load_scripts()
 
 
 async def until(condition: Callable[[], object], within: float = PATIENCE) -> float:

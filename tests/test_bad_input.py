@@ -52,7 +52,7 @@ async def raw(server):
 def families(url):
     """All keys but those in which processes tell how far they are."""
     with redis.Redis.from_url(url) as client:
-        return sorted(key for key in client.scan_iter() if b":~watermark:" not in key and b":~canary:" not in key)
+        return {key for key in client.scan_iter() if b":~watermark:" not in key and b":~canary:" not in key}
 
 
 @pytest.fixture(params=["connected", "degraded", "embedded"])
@@ -75,7 +75,8 @@ async def state(request, server, namespace):
             await until(lambda: state.mode is Mode.DEGRADED)
         yield state
         assert state.health().pending == 0
-    assert before == families(server.url)
+    # What other tests have left may end meanwhile.
+    assert families(server.url) <= before
 
 
 def named(value: object) -> str:

@@ -13,16 +13,25 @@ from hypothesis import given, settings
 
 from polly_state.commands import (
     Add,
+    Append,
     ClearFields,
+    ClearLog,
+    ClearSet,
     Command,
+    Contains,
     Count,
     Delete,
+    Enqueue,
     Expire,
     Get,
     GetField,
     GetFields,
+    Latest,
+    Members,
     PatchFields,
+    PatchSet,
     Persist,
+    Queued,
     Set,
     SetRegister,
     TimeToLive,
@@ -98,6 +107,48 @@ def test_many_fields_and_their_stamps_count():
     check(bench.keyspace, 10, 50_000)
 
 
+def test_the_totals_of_a_counter_are_kept_however_many_add_to_it():
+    bench = LocalBench()
+    for number in range(300):
+        for _ in range(2):
+            Add("k", bench.stamp(), f"{number:08x}", 10**12 + number, 10**12 + number, ttl=300 * DAY).apply(
+                bench.keyspace
+            )
+        bench.time.advance(DAY / 10)
+    assert Count("k").apply(bench.keyspace) == sum(10**12 + number for number in range(300))
+    assert len(bench.keyspace.entry("k").stamps) == 301
+    again = Add("k", bench.stamp(), "00000000", 10**12, 10**12)
+    assert again.apply(bench.keyspace) == Count("k").apply(bench.keyspace)
+
+
+def filled(write):
+    """How many writes it takes until one is refused."""
+    for number in range(5000):
+        try:
+            write(number)
+        except LocalStoreFull:
+            return number
+    return 5000
+
+
+def test_many_members_and_messages_count():
+    for write in (
+        lambda number, stamp: PatchSet("k", stamp, {f"member-{number}": True}),
+        lambda number, stamp: Append("k", stamp, b"x" * 50, 100_000),
+        lambda number, stamp: Enqueue("k", stamp, b"x" * 50),
+    ):
+        bench = LocalBench(max_entries=10, max_bytes=50_000)
+        assert filled(lambda number: write(number, bench.stamp()).apply(bench.keyspace)) < 1000  # noqa: B023
+        check(bench.keyspace, 10, 50_000)
+
+
+def test_a_mirror_counts_what_it_knows_to_be_absent():
+    mirror = Keyspace(mirror=True, max_bytes=50_000, clock=Clock())
+    GetField("k", "there").learn(mirror, b"1")
+    assert filled(lambda number: GetField("k", f"field-{number}").learn(mirror, None)) < 1000
+    check(mirror, 10, 50_000)
+
+
 def test_a_full_store_refuses_aloud_and_changes_nothing():
     bench = LocalBench(max_entries=3)
     for key in "abc":
@@ -105,6 +156,9 @@ def test_a_full_store_refuses_aloud_and_changes_nothing():
     for refused in (
         SetRegister("d", bench.stamp(), b"1"),
         PatchFields("d", bench.stamp(), {"a": b"1"}),
+        PatchSet("d", bench.stamp(), {"a": True}),
+        Append("d", bench.stamp(), b"1", 5),
+        Enqueue("d", bench.stamp(), b"1"),
         Add("d", bench.stamp(), "aaaaaaaa", 1, 1),
         Set("d", b"1"),
     ):
@@ -188,6 +242,12 @@ def test_creating_and_deleting_for_ever_never_fills_the_store():
         ClearFields(f"f{number}", bench.stamp()).apply(bench.keyspace)
         PatchFields(f"g{number}", bench.stamp(), {"a": b"1"}).apply(bench.keyspace)
         PatchFields(f"g{number}", bench.stamp(), {"a": None}).apply(bench.keyspace)
+        PatchSet(f"m{number}", bench.stamp(), {"a": True}).apply(bench.keyspace)
+        PatchSet(f"m{number}", bench.stamp(), {"a": False}).apply(bench.keyspace)
+        Append(f"l{number}", bench.stamp(), b"1", 5).apply(bench.keyspace)
+        ClearLog(f"l{number}", bench.stamp()).apply(bench.keyspace)
+        Enqueue(f"q{number}", bench.stamp(), b"1").apply(bench.keyspace)
+        Delete(f"q{number}").apply(bench.keyspace)
         Add(f"c{number}", bench.stamp(), "aaaaaaaa", 1, 1).apply(bench.keyspace)
         Delete(f"c{number}").apply(bench.keyspace)
     check(bench.keyspace, 100, 100_000)
@@ -282,7 +342,7 @@ def test_a_pinned_entry_of_a_mirror_is_kept_until_it_is_unpinned():
     assert not Get("a").answerable(mirror)
 
 
-READS = (Get, GetField, GetFields, Count)
+READS = (Get, GetField, GetFields, Count, Members, Contains, Latest, Queued)
 COMMON = [Delete, Touch, Expire, Persist, TimeToLive]
 KINDS = {
     "a": [Get, Set, SetRegister, *COMMON],
@@ -291,6 +351,9 @@ KINDS = {
     "d": [GetField, GetFields, PatchFields, ToggleField, ClearFields, *COMMON],
     "e": [Count, Add, Delete],
     "f": [Count, Add, Delete],
+    "g": [PatchSet, ClearSet, Members, Contains, *COMMON],
+    "h": [Append, Append, ClearLog, Latest, Latest, *COMMON],
+    "i": [Enqueue, Queued, *COMMON],
 }
 
 
@@ -309,7 +372,7 @@ async def follow(bench, seed, kinds, promised):
     """
     lots = random.Random(seed)
     draw = Draw(lots.choice)
-    mirror = Keyspace(mirror=True, max_entries=5, clock=Clock())
+    mirror = Keyspace(mirror=True, max_entries=8, clock=Clock())
     answered = 0
 
     async def predict(command):

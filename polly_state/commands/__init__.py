@@ -3,25 +3,38 @@
 from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, companion, load_scripts, stamp_of
 from polly_state.commands.counters import MAX_COUNT, Add, Count
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
+from polly_state.commands.logs import Append, ClearLog, Item, Latest
+from polly_state.commands.queues import Enqueue, Queued
 from polly_state.commands.registers import SetRegister, Touch
+from polly_state.commands.sets import ClearSet, Contains, Members, PatchSet
 from polly_state.commands.values import Condition, Delete, Expire, Get, Persist, Set, TimeToLive
 
 __all__ = [
     "MAX_COUNT",
     "Add",
+    "Append",
     "ClearFields",
+    "ClearLog",
+    "ClearSet",
     "Command",
     "Condition",
+    "Contains",
     "Count",
     "Delete",
     "Effect",
+    "Enqueue",
     "Expire",
     "Get",
     "GetField",
     "GetFields",
+    "Item",
+    "Latest",
+    "Members",
     "Outdated",
     "PatchFields",
+    "PatchSet",
     "Persist",
+    "Queued",
     "Script",
     "Set",
     "SetRegister",

@@ -39,7 +39,7 @@ C = TypeVar("C")
 
 
 class Outdated(Exception):
-    """A stamped write came after a newer one, whose *stamp* this is; nothing was changed."""
+    """A stamped write came after a newer one, whose *stamp* this is; nothing newer was changed."""
 
     def __init__(self, stamp: str) -> None:
         super().__init__(stamp)

@@ -84,7 +84,7 @@ class PatchFields(Stamped[bool]):
         return bool(reply)
 
     def apply(self, keyspace: Keyspace) -> bool:
-        check_stamps(keyspace.entry(self.key), self.changes, self.stamp)
+        check_stamps(keyspace.entry(self.key), map(slot_of, self.changes), self.stamp)
         self.learn(keyspace, True)
         return True
 
@@ -128,7 +128,7 @@ class ToggleField(Stamped[bool]):
 
     def apply(self, keyspace: Keyspace) -> bool:
         entry = keyspace.entry(self.key)
-        check_stamps(entry, (self.field,), self.stamp)
+        check_stamps(entry, (slot_of(self.field),), self.stamp)
         on = keyspace.fields(self.key).get(self.field) == self.on
         if entry is not None and entry.stamps.get(slot_of(self.field)) == self.stamp:
             return on
@@ -165,7 +165,7 @@ class ClearFields(Stamped[bool]):
         entry = keyspace.entry(self.key)
         if entry is not None:
             keyspace.fields(self.key)
-            check_stamps(entry, (slot[2:] for slot in entry.stamps if slot.startswith("f:")), self.stamp)
+            check_stamps(entry, (slot for slot in entry.stamps if slot.startswith("f:")), self.stamp)
         self.learn(keyspace, True)
         return True
 
@@ -185,10 +185,10 @@ def slot_of(field: str) -> str:
     return f"f:{field}"
 
 
-def check_stamps(entry: Entry | None, fields: Iterable[str], stamp: str) -> None:
-    """Raises `Outdated` if any of *fields*, or the whole hash, was written later."""
+def check_stamps(entry: Entry | None, slots: Iterable[str], stamp: str) -> None:
+    """Raises `Outdated` if any of *slots*, or the whole, was written later."""
     if entry is None:
         return
-    newest = max(entry.stamps.get(slot, "") for slot in (ALL, *map(slot_of, fields)))
+    newest = max(entry.stamps.get(slot, "") for slot in (ALL, *slots))
     if newest > stamp:
         raise Outdated(newest)

@@ -18,7 +18,9 @@ __all__ = ["AWAY", "Durations", "Meter", "Origins", "origins_between"]
 T = TypeVar("T")
 
 AWAY: Final = (StateUnavailable, StoreUnavailable)
-READS: Final = frozenset({"Count", "Get", "GetField", "GetFields", "TimeToLive"})
+READS: Final = frozenset(
+    {"Contains", "Count", "Get", "GetField", "GetFields", "Latest", "Members", "Queued", "TimeToLive"}
+)
 
 
 class Durations(NamedTuple):

@@ -5,6 +5,9 @@ from polly_state.structures.codec import Codec
 from polly_state.structures.counters import Counters
 from polly_state.structures.fields import Fields
 from polly_state.structures.keys import Family, Id
+from polly_state.structures.log import Log
+from polly_state.structures.queue import Message, Queue
+from polly_state.structures.sets import Sets
 from polly_state.structures.values import Values
 
 __all__ = [
@@ -15,7 +18,11 @@ __all__ = [
     "Family",
     "Fields",
     "Id",
+    "Log",
+    "Message",
+    "Queue",
     "Read",
+    "Sets",
     "Structure",
     "Ttl",
     "Values",

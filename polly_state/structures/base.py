@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
-from polly_state.commands import Command
+from polly_state.commands import MAX_COUNT, Command
 from polly_state.errors import StateUnavailable
 from polly_state.store import Ack, Origin, Store
 from polly_state.structures.keys import Family
 
-__all__ = ["MAX_FIELD_NAME", "Binding", "Read", "Structure", "Ttl", "field_name", "seconds"]
+__all__ = ["MAX_FIELD_NAME", "Binding", "Read", "Structure", "Ttl", "field_name", "positive", "seconds"]
 
 T = TypeVar("T")
 
@@ -79,6 +79,15 @@ def seconds(ttl: Ttl | None) -> float | None:
     if not MIN_TTL <= ttl <= MAX_TTL:
         raise ValueError("a ttl must be from 0.001 seconds to 10 years; leave it out for a value that stays")
     return float(ttl)
+
+
+def positive(count: int, most: int = MAX_COUNT) -> int:
+    """A number of things as it is. Raises `TypeError`, or `ValueError` unless it is from 1 to *most*."""
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"a number of things is an int, not {type(count).__name__}")
+    if not 1 <= count <= most:
+        raise ValueError(f"a number of things must be from 1 to {most}")
+    return count
 
 
 def field_name(name: str) -> str:

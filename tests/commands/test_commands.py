@@ -11,17 +11,28 @@ import pytest
 from polly_state.commands import (
     Command,
     Condition,
+    Contains,
+    Count,
     Delete,
     Effect,
+    Get,
+    GetField,
+    GetFields,
+    Latest,
+    Members,
     PatchFields,
+    PatchSet,
+    Queued,
     Set,
     SetRegister,
     Stamped,
+    TimeToLive,
     ToggleField,
     companion,
 )
 from polly_state.commands.base import milliseconds
 from polly_state.keyspace import Keyspace
+from polly_state.store.rows import dump, kinds, load
 from tests.test_equivalence import TABLE, Draw
 
 every_command = pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)
@@ -50,7 +61,7 @@ def test_a_command_has_an_effect_and_both_forms(kind):
 
 @every_command
 def test_a_read_changes_nothing_and_a_write_says_so(kind):
-    reads = kind.__name__ in {"Get", "GetField", "GetFields", "Count", "TimeToLive"}
+    reads = kind in {Contains, Count, Get, GetField, GetFields, Latest, Members, Queued, TimeToLive}
     assert reads is (kind.effect is Effect.READ)
     if reads:
         keyspace = Keyspace()
@@ -107,6 +118,31 @@ def test_a_patch_is_settled_field_by_field_and_later_ones_take_their_slots():
     assert len({part.slot for part in parts}) == 2
     later = PatchFields("k", "2" * 24, {"a": b"2"}).settled(True, "3" * 24)
     assert parts[0].slot == later[0].slot
+
+
+def test_a_patch_of_a_set_is_settled_member_by_member():
+    parts = PatchSet("k", "0" * 24, {"a": True, "b": False}, 5.0).settled(True, "1" * 24)
+    assert parts == (PatchSet("k", "0" * 24, {"a": True}, 5.0), PatchSet("k", "0" * 24, {"b": False}, 5.0))
+    assert [part.tombstone for part in parts] == [False, True]
+    assert len({part.slot for part in parts}) == 2
+
+
+@every_command
+def test_what_is_kept_on_disk_comes_back_as_it_was(kind):
+    command = example(kind)
+    if isinstance(command, Stamped):
+        command = command.restamped("0" * 24)
+    for part in command.settled(True, "f" * 24):
+        assert load(kinds()[type(part).__name__], part.key, dump(part)) == part
+
+
+@every_command
+def test_what_has_a_ttl_can_be_prolonged(kind):
+    command = example(kind)
+    if isinstance(command, Stamped) and hasattr(command, "ttl"):
+        command = dataclasses.replace(command.restamped("0" * 24), ttl=5.0)
+        assert command.expires_at == 5.0
+        assert command.ending(9.0).expires_at == 9.0
 
 
 def test_a_cache_write_is_settled_by_deleting_what_is_stale():

@@ -156,6 +156,13 @@ async def test_what_is_written_after_the_last_field_was_dropped_has_no_old_ttl(s
     assert await store.do(TimeToLive(store.key())) is None
 
 
+async def test_a_hash_whose_last_field_is_exchanged_keeps_its_time(store):
+    await store.do(patch(store, {"a": b"1"}, ttl=50.0))
+    await store.do(patch(store, {"a": None, "b": b"1"}))
+    assert await fields(store) == {"b": b"1"}
+    assert await store.do(TimeToLive(store.key())) == pytest.approx(50, abs=0.5)
+
+
 async def test_the_ttl_is_that_of_the_whole_and_starts_with_each_patch(store):
     await store.do(patch(store, {"a": b"1"}, ttl=0.05))
     await store.do(patch(store, {"b": b"1"}, ttl=30.5))

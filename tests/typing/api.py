@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_type
 
-from polly_state import Ack, Counters, Fields, Health, Mode, PollyState, Read, Statistics, Values
+from polly_state import (
+    Ack,
+    Counters,
+    Fields,
+    Health,
+    Log,
+    Message,
+    Mode,
+    PollyState,
+    Queue,
+    Read,
+    Sets,
+    Statistics,
+    Values,
+)
 
 
 @dataclass
@@ -49,6 +63,24 @@ async def counters(state: PollyState) -> None:
     assert_type(plays, Counters)
     assert_type(await plays.add("guild"), int)
     assert_type((await plays.read("guild")).stale, bool)
+
+
+async def collections(state: PollyState) -> None:
+    tags = state.sets("tags", str)
+    assert_type(tags, Sets[str])
+    assert_type(await tags.all(1), set[str])
+    assert_type(await tags.read(1), Read[set[str]])
+    assert_type(await tags.add(1, "a", "b"), Ack)
+    await tags.add(1, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    tracks = state.log("tracks", Reminder, limit=50, ttl=timedelta(days=7))
+    assert_type(tracks, Log[Reminder])
+    assert_type(await tracks.append(1, Reminder("x")), Ack)
+    assert_type(await tracks.latest(1, 5), list[Reminder])
+    assert_type(await tracks.read(1), Read[list[Reminder]])
+    inbox = state.queue("inbox", Reminder)
+    assert_type(inbox, Queue[Reminder])
+    assert_type(await inbox.put(1, Reminder("x"), require=Ack.REMOTE), Ack)
+    assert_type(await inbox.waiting(1), list[Message[Reminder]])
 
 
 async def whole() -> None:

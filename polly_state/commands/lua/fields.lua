@@ -11,11 +11,17 @@ local dropped = false
 for at = 3, #ARGV, 3 do
     if ARGV[at + 1] == 'set' then
         redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 2])
+        redis.call('HSET', KEYS[2], 'f:' .. ARGV[at], stamp)
     else
-        redis.call('HDEL', KEYS[1], ARGV[at])
         dropped = true
     end
-    redis.call('HSET', KEYS[2], 'f:' .. ARGV[at], stamp)
+end
+-- Only now, so that a hash which is never empty keeps its time.
+for at = 3, dropped and #ARGV or 0, 3 do
+    if ARGV[at + 1] == 'del' then
+        redis.call('HDEL', KEYS[1], ARGV[at])
+        redis.call('HSET', KEYS[2], 'f:' .. ARGV[at], stamp)
+    end
 end
 -- Tombstones of fields in a hash that lives on are let go in passing.
 if dropped and redis.call('HLEN', KEYS[2]) % 128 == 0 then

@@ -33,6 +33,22 @@ local function expire(key, companion, stamp, ttl, whole)
     return keep_companion(key, companion)
 end
 
+-- Old stamps of parts that are *gone* are let go in passing: a few of them, from where the last sweep ended, with one in
+-- sixteen writes. A part without a value has its stamp for a name.
+local function sweep(companion, stamp, prefix, gone)
+    if string.sub(stamp, 12, 12) ~= '0' then return end
+    local from = redis.call('HGET', companion, '~sweep') or '0'
+    local found = redis.call('HSCAN', companion, from, 'COUNT', '128')
+    local slots, oldest = found[2], time_of(stamp) - TOMBSTONE
+    for at = 1, #slots, 2 do
+        if string.sub(slots[at], 1, 2) == prefix then
+            local name, held = string.sub(slots[at], 3), slots[at + 1]
+            if time_of(held == '' and name or held) < oldest and gone(name) then redis.call('HDEL', companion, slots[at]) end
+        end
+    end
+    redis.call('HSET', companion, '~sweep', found[1])
+end
+
 -- A claim is a write that depended on what was there; it is remembered, so that sending it again is harmless.
 local function claimed(companion, field, stamp)
     local claims = redis.call('HGET', companion, field) or ''

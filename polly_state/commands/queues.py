@@ -1,0 +1,94 @@
+"""Queues: messages in the order of their arrival, each of them once."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from polly_state.commands.base import Command, Effect, Script, Stamped, command, ending_stamp, milliseconds
+from polly_state.commands.logs import Item
+from polly_state.entries import Kind
+from polly_state.wire import Reply, Words
+
+if TYPE_CHECKING:
+    from polly_state.keyspace import Keyspace
+
+__all__ = ["Enqueue", "Queued"]
+
+
+@command
+class Queued(Command[list[Item]]):
+    """The first *count* messages of the queue at *key*, in the order in which they arrived."""
+
+    effect = Effect.READ
+
+    count: int
+
+    def encode(self) -> Words:
+        return ("XRANGE", self.key, "-", "+", "COUNT", self.count)
+
+    def decode(self, reply: Reply) -> list[Item]:
+        return [_item(fields) for _, fields in reply]
+
+    def apply(self, keyspace: Keyspace) -> list[Item]:
+        messages = keyspace.fields(self.key, Kind.QUEUE)
+        return [Item(stamp, content or b"") for stamp, content in islice(messages.items(), self.count)]
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key)
+
+    def learn(self, keyspace: Keyspace, result: list[Item]) -> None:
+        if len(result) < self.count:
+            messages = {item.stamp: item.content for item in result}
+            keyspace.patch(self.key, dict(messages), kind=Kind.QUEUE, whole=True)
+        else:
+            keyspace.forget(self.key)
+
+
+@command
+class Enqueue(Stamped[bool]):
+    """Put a message with *content* at the end of the queue at *key*, unless it came before under the same stamp.
+
+    A *ttl* in seconds is for the whole queue and starts again with each message.
+    """
+
+    script = Script("enqueue")
+
+    content: bytes
+    ttl: float | None = None
+
+    def encode(self) -> Words:
+        return self.call(self.stamp, milliseconds(self.ttl), self.content)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        keyspace.fields(self.key, Kind.QUEUE)
+        entry = keyspace.entry(self.key)
+        if entry is not None and self.slot in entry.stamps:
+            return True
+        ends = ending_stamp(entry, self.stamp, self.ttl)
+        stamps = {self.slot: self.stamp} | ends
+        keyspace.patch(self.key, {self.stamp: self.content}, kind=Kind.QUEUE, durable=True, stamps=stamps)
+        if ends:
+            keyspace.expire(self.key, keyspace.now() + (self.ttl or 0.0))
+        return True
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        # A mirror does not see what others take from a queue: it would only ever grow there.
+        keyspace.forget(self.key)
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return (self,)
+
+    @property
+    def slot(self) -> str:
+        return f"q:{self.stamp}"
+
+
+def _item(fields: list[bytes]) -> Item:
+    name, stamp, _, content = fields
+    if name != b"id":
+        raise ValueError("a message starts with its id")
+    return Item(stamp.decode(), content)

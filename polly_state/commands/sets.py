@@ -1,0 +1,181 @@
+"""Sets: each member is there or not, by the write with the newest stamp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, command, ending_stamp, milliseconds
+from polly_state.commands.fields import ALL, check_stamps
+from polly_state.entries import Kind
+from polly_state.wire import Reply, Words
+
+if TYPE_CHECKING:
+    from polly_state.keyspace import Keyspace
+
+__all__ = ["ClearSet", "Contains", "Members", "PatchSet"]
+
+
+@command
+class Members(Command[set[str]]):
+    """All members of the set at *key*; empty if there is none."""
+
+    effect = Effect.READ
+
+    def encode(self) -> Words:
+        return ("SMEMBERS", self.key)
+
+    def decode(self, reply: Reply) -> set[str]:
+        return {member.decode() for member in reply}
+
+    def apply(self, keyspace: Keyspace) -> set[str]:
+        members = keyspace.fields(self.key, Kind.SET)
+        return {member for member, content in members.items() if content is not None}
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key)
+
+    def learn(self, keyspace: Keyspace, result: set[str]) -> None:
+        keyspace.patch(self.key, dict.fromkeys(result, b""), kind=Kind.SET, whole=True)
+
+
+@command
+class Contains(Command[bool]):
+    """Whether *member* is in the set at *key*."""
+
+    effect = Effect.READ
+
+    member: str
+
+    def encode(self) -> Words:
+        return ("SISMEMBER", self.key, self.member)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        return keyspace.fields(self.key, Kind.SET).get(self.member) is not None
+
+    def answerable(self, keyspace: Keyspace) -> bool:
+        return keyspace.knows(self.key, self.member, Kind.SET)
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        keyspace.patch(self.key, {self.member: b"" if result else None}, kind=Kind.SET)
+
+
+@command
+class PatchSet(Stamped[bool]):
+    """Add the members that are given as True to the set at *key*, and drop the others; the rest stay as they are.
+
+    A *ttl* in seconds is for the whole set and starts again with each patch.
+    """
+
+    script = Script("set")
+
+    changes: Mapping[str, bool]
+    ttl: float | None = None
+
+    def encode(self) -> Words:
+        arguments: list[str | bytes | int] = [self.stamp, milliseconds(self.ttl)]
+        for member, there in self.changes.items():
+            arguments += (member, "add" if there else "drop")
+        return self.call(*arguments)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        check_stamps(keyspace.entry(self.key), map(slot_of, self.changes), self.stamp)
+        self.learn(keyspace, True)
+        return True
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        entry = keyspace.entry(self.key)
+        held = {} if entry is None else entry.stamps
+        # To add wins a tie.
+        changes = {
+            member: b"" if there else None
+            for member, there in self.changes.items()
+            if there or held.get(slot_of(member)) != self.stamp
+        }
+        stamps = dict.fromkeys(map(slot_of, self.changes), self.stamp)
+        ends = ending_stamp(entry, self.stamp, self.ttl)
+        keyspace.patch(self.key, changes, kind=Kind.SET, durable=True, stamps=stamps | ends)
+        if ends:
+            keyspace.expire(self.key, keyspace.now() + (self.ttl or 0.0))
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return tuple(
+            PatchSet(self.key, self.stamp, {member: there}, self.ttl) for member, there in self.changes.items()
+        )
+
+    @property
+    def slot(self) -> str:
+        return slot_of("\0".join(self.changes))
+
+    @property
+    def tombstone(self) -> bool:
+        return not any(self.changes.values())
+
+
+@command
+class ClearSet(Stamped[bool]):
+    """Drop all members that are older from the set at *key*, also those that older writes are still to bring.
+
+    If newer ones stay, it is `Outdated` afterwards.
+    """
+
+    script = Script("clear_set")
+    sweeps = True
+
+    def encode(self) -> Words:
+        return self.call(self.stamp)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        keyspace.fields(self.key, Kind.SET)
+        entry = keyspace.entry(self.key)
+        stamps = {} if entry is None else entry.stamps
+        clear(
+            keyspace,
+            self,
+            Kind.SET,
+            {slot.removeprefix("e:"): stamp for slot, stamp in stamps.items() if slot.startswith("e:")},
+        )
+        return True
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        keyspace.remove(self.key, slot=ALL, stamp=self.stamp)
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return (self,)
+
+    @property
+    def tombstone(self) -> bool:
+        return True
+
+
+def slot_of(member: str) -> str:
+    """Where a member's stamp is kept, apart from those of other kinds."""
+    return f"e:{member}"
+
+
+def clear(keyspace: Keyspace, command: Stamped[Any], kind: Kind, stamps: Mapping[str, str]) -> None:
+    """Drop the parts that are older than *command*, given when each was written.
+
+    In whatever order such commands come, the same is left: so it is done also if newer parts make it `Outdated`.
+    """
+    entry = keyspace.entry(command.key)
+    cleared = "" if entry is None else entry.stamps.get(ALL, "")
+    newest = max(cleared, *stamps.values(), "")
+    if newest < command.stamp:
+        command.learn(keyspace, True)
+        return
+    if cleared <= command.stamp:
+        parts = keyspace.fields(command.key, kind)
+        older = {part: None for part in parts if stamps.get(part, "") < command.stamp}
+        keyspace.patch(command.key, older, kind=kind, stamps={ALL: command.stamp})
+    if newest > command.stamp:
+        raise Outdated(newest)
