@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import redis
@@ -13,7 +14,7 @@ from fakeredis import TcpFakeServer
 from fakeredis._clients._tcp_server import TCPFakeRequestHandler
 from fakeredis._helpers import SimpleError
 
-from polly_state import Settings
+from polly_state import Deadlines, Settings
 from polly_state.connection import ConnectionManager
 from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
@@ -77,7 +78,7 @@ class RedisBench(Bench):
 
 @asynccontextmanager
 async def connected(url):
-    settings = Settings.from_url(url)
+    settings = replace(Settings.from_url(url), deadlines=Deadlines(operation=PATIENCE, connect=PATIENCE))
     clock = HybridClock()
     connection = ConnectionManager(settings.address, settings, clock=clock, observe=lambda _: None)
     await connection.start()

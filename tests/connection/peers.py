@@ -161,7 +161,7 @@ class CountedWriter:
 
 
 @asynccontextmanager
-async def linked(port: int, *, deadline: float | None = 0.25, **bounds: int) -> AsyncIterator[Link]:
+async def linked(port: int, *, deadline: float | None = 10.0, **bounds: int) -> AsyncIterator[Link]:
     """A link to a local port; its `listener` keeps what it tells, its `writes` what it wrote."""
     _, stream = await asyncio.open_connection("127.0.0.1", port)
     writer = CountedWriter(stream)
