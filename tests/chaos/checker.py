@@ -7,7 +7,7 @@ state; one whose outcome nobody knows leaves two, and both are right.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -61,6 +61,9 @@ def check(pasts: Iterable[Past], contents: Contents, *, linear: bool = True) -> 
     calls = [call for each in past for call in each.calls]
     _counters(calls, contents.get("counters", {}), verdict)
     _shared(calls, contents.get("shared", {}), verdict, linear=linear)
+    for each in past:
+        _entries(each, "append", contents.get("log", {}), verdict)
+    _queues(past, contents.get("queue", {}), verdict)
     return verdict
 
 
@@ -80,14 +83,15 @@ def _own(past: Past, contents: Contents, verdict: Verdict) -> None:
     registers: dict[str, set[Any]] = defaultdict(lambda: {None})
     fields: dict[tuple[str, str], set[Any]] = defaultdict(lambda: {None})
     switches: dict[tuple[str, str], set[Any]] = defaultdict(lambda: {False})
+    members: dict[tuple[str, str], set[Any]] = defaultdict(lambda: {False})
     for call in past.calls:
-        # What was kept in a process that was killed is gone, as its label said.
-        sure = call.acknowledged and not (past.figures is None and call.label == VOLATILE)
+        sure = _sure(past, call)
         if call.kind == "register":
             _write(registers, call.key, call.value, call, sure=sure)
-        elif call.kind == "patch":
+        elif call.kind in ("patch", "member"):
+            held = fields if call.kind == "patch" else members
             for name, value in call.value.items():
-                _write(fields, (call.key, name), value, call, sure=sure)
+                _write(held, (call.key, name), value, call, sure=sure)
         elif call.kind == "toggle":
             at = (call.key, call.value)
             turned = call.result if sure else None
@@ -98,12 +102,58 @@ def _own(past: Past, contents: Contents, verdict: Verdict) -> None:
         elif call.kind == "read" and call.acknowledged:
             _check_read(call, registers[call.key], verdict)
     _compare("registers", registers, contents.get("registers", {}), verdict)
-    for family, held in (("fields", fields), ("switches", switches)):
-        found = contents.get(family, {})
-        flat = {
-            (key, name): found.get(key, {}).get(name, False if family == "switches" else None) for key, name in held
-        }
+    for family, held in (("fields", fields), ("switches", switches), ("sets", members)):
+        found, absent = contents.get(family, {}), None if family == "fields" else False
+        flat = {(key, name): found.get(key, {}).get(name, absent) for key, name in held}
         _compare(family, held, flat, verdict)
+
+
+def _sure(past: Past, call: Call) -> bool:
+    """Whether what was told must be so; what was kept in a process that was killed is gone, as its label said."""
+    return call.acknowledged and not (past.figures is None and call.label == VOLATILE)
+
+
+def _entries(past: Past, kind: str, found: Mapping[str, list[Any]], verdict: Verdict) -> None:
+    """A log with one writer: all that was told, once, in the order of the calls."""
+    for key, calls in _by_key(past.calls, kind).items():
+        held = found.get(key, [])
+        positions = {value: at for at, value in enumerate(held)}
+        _once([(past, call) for call in calls], held, f"{kind} {key}", verdict)
+        order = [positions[call.value] for call in calls if call.value in positions]
+        if order != sorted(order):
+            verdict.blame("lost", f"{kind} {key} is not in the order of its calls")
+
+
+def _queues(pasts: list[Past], found: Mapping[str, list[Any]], verdict: Verdict) -> None:
+    """Queues with many writers: all that was told, once."""
+    puts: dict[str, list[tuple[Past, Call]]] = defaultdict(list)
+    for past in pasts:
+        for key, calls in _by_key(past.calls, "put").items():
+            puts[key] += [(past, call) for call in calls]
+    for key, calls in puts.items():
+        _once(calls, found.get(key, []), f"queue {key}", verdict)
+
+
+def _once(calls: list[tuple[Past, Call]], held: list[Any], where: str, verdict: Verdict) -> None:
+    counts = Counter(held)
+    for past, call in calls:
+        count = counts.pop(call.value, 0)
+        if count > 1:
+            verdict.blame("doubled", f"{call.value} is in {where} {count} times")
+        if count == 0 and _sure(past, call):
+            verdict.blame("lost", f"{call.value} is not in {where}")
+        if count and not call.acknowledged and not call.maybe:
+            verdict.blame("doubled", f"{call.value} is in {where}, and was refused")
+    if counts:
+        verdict.blame("doubled", f"{len(counts)} that nobody put are in {where}")
+
+
+def _by_key(calls: list[Call], kind: str) -> dict[str, list[Call]]:
+    found: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.kind == kind:
+            found[call.key].append(call)
+    return found
 
 
 def _write(held: dict[Any, set[Any]], at: Any, value: Any, call: Call, *, sure: bool) -> None:

@@ -28,6 +28,7 @@ NAMESPACE = "chaos"
 AWAY = ("degraded", "read_only", "misconfigured")
 STOP_SECONDS = 45.0
 READY_SECONDS = 20.0
+STAMP = 24
 
 
 class Worker:
@@ -205,13 +206,21 @@ def _contents(url: str) -> Contents:
             family, _, name = key.removeprefix(f"{NAMESPACE}:").partition(":")
             if family.startswith("~"):
                 continue
-            kind = client.type(key)
-            if kind == "hash":
-                held: Any = {name: orjson.loads(text) for name, text in client.hgetall(key).items()}
-            else:
-                held = orjson.loads(client.get(key) or b"null")
-            found.setdefault(family, {})[name.strip("{}")] = held
+            found.setdefault(family, {})[name.strip("{}")] = _content(client, key)
     return found
+
+
+def _content(client: redis.Redis, key: str) -> Any:
+    kind = client.type(key)
+    if kind == "hash":
+        return {name: orjson.loads(text) for name, text in client.hgetall(key).items()}
+    if kind == "set":
+        return dict.fromkeys(client.smembers(key), True)
+    if kind == "zset":
+        return [orjson.loads(member[STAMP:]) for member in client.zrange(key, 0, -1)]
+    if kind == "stream":
+        return [orjson.loads(message["content"]) for _, message in client.xrange(key)]
+    return orjson.loads(client.get(key) or b"null")
 
 
 def _spans(pasts: list[Past], wanted: str) -> list[float]:

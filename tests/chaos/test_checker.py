@@ -55,6 +55,11 @@ def test_what_was_told_and_is_there_is_fine():
         ([call("toggle", "s", "f", result=True)], {"switches": {"s": {"f": False}}}),
         ([call("add", "c", 1), call("add", "c", 1)], {"counters": {"c": 1}}),
         ([call("shared", "k", "1")], {}),
+        ([call("member", "s", {"m": True})], {}),
+        ([call("member", "s", {"m": False})], {"sets": {"s": {"m": True}}}),
+        ([call("append", "l", "1"), call("append", "l", "2")], {"log": {"l": ["2"]}}),
+        ([call("append", "l", "1"), call("append", "l", "2")], {"log": {"l": ["2", "1"]}}),
+        ([call("put", "q", "1")], {"queue": {"q": []}}),
         ([call("shared", "k", "1")], {"shared": {"k": "0"}}),
         ([call("shared", "k", "1"), call("shared", "k", "2", began=2.0, ended=3.0)], {"shared": {"k": "1"}}),
     ],
@@ -66,6 +71,14 @@ def test_a_lost_write_is_found(calls, contents):
 def test_an_addition_that_counted_twice_is_found():
     calls = [call("add", "c", 1), unknown("add", "c", 1)]
     assert [judged(calls, {"counters": {"c": value}}).doubled for value in (1, 2, 3)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("kind", "family"), [("append", "log"), ("put", "queue")])
+def test_what_is_there_twice_or_was_refused_is_found(kind, family):
+    told, refused = call(kind, "k", "1"), call(kind, "k", "2", error="CircuitOpen")
+    held = (["1"], ["1", "1"], ["1", "2"], ["1", "3"])
+    assert [judged([told, refused], {family: {"k": each}}).doubled for each in held] == [0, 1, 1, 1]
+    assert judged([unknown(kind, "k", "1")], {}).lost == 0
 
 
 def test_an_unknown_outcome_may_be_either():

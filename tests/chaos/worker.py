@@ -21,6 +21,7 @@ DRAIN_SECONDS = 25.0
 TICK = 0.01
 SHARED = 6
 OWN = 4
+LOG_ENTRIES = 10_000
 CONNECTED = (Mode.CONNECTED, Mode.RECOVERING, Mode.EMBEDDED)
 
 
@@ -68,11 +69,15 @@ class Worker:
         self._fields = state.fields("fields", str)
         self._switches = state.fields("switches", bool)
         self._counters = state.counters("counters")
+        self._sets = state.sets("sets", str)
+        self._log = state.log("log", str, limit=LOG_ENTRIES)
+        self._queue = state.queue("queue", str)
         self._written = 0
 
     async def work(self, task: int) -> None:
         lots = random.Random(f"{self._plan.seed}/{self._plan.name}/{task}")
         jobs = [self.register, self.mark, self.patch, self.toggle, self.add, self.share, self.read, self.look]
+        jobs += [self.member, self.append, self.put]
         while not self.stopped:
             call = lots.choice(jobs)(f"{self._plan.name}-{task}", lots)
             if lots.random() < self._plan.cancel:
@@ -105,6 +110,19 @@ class Worker:
     async def add(self, _: str, lots: random.Random) -> None:
         key = str(lots.randrange(SHARED))
         await self._note("add", key, 1, self._counters.add(key))
+
+    async def member(self, own: str, lots: random.Random) -> None:
+        member, there = f"m{lots.randrange(OWN)}", lots.random() < 0.6
+        call = self._sets.add(own, member) if there else self._sets.remove(own, member)
+        await self._note("member", own, {member: there}, call)
+
+    async def append(self, own: str, _: random.Random) -> None:
+        value = self._value()
+        await self._note("append", own, value, self._log.append(own, value))
+
+    async def put(self, _: str, lots: random.Random) -> None:
+        key, value = str(lots.randrange(SHARED)), self._value()
+        await self._note("put", key, value, self._queue.put(key, value))
 
     async def read(self, own: str, lots: random.Random) -> None:
         key = f"{own}-{lots.randrange(OWN)}"
