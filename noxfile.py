@@ -55,7 +55,8 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; `nox -s tests-3.13 -- -k outage` for some of them."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    # Two at a time: many of them wait for a server or a process.
+    session.run("pytest", *(session.posargs or ("-n", "2")))
 
 
 @nox.session
