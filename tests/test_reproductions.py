@@ -176,8 +176,6 @@ OBJECT = pytest.param(object(), id="object")
 
 
 @pytest.mark.parametrize("value", [{0: 5}, b"bytes", {"a"}, (1, 2), None, OBJECT], ids=repr)
-    "value", [{0: 5}, b"bytes", {"a"}, (1, 2), None, pytest.param(object(), id="object")], ids=repr
-)
 async def test_a13_what_an_untyped_handle_would_change_is_refused(server, value):
     async with state_at(server.url, namespace=f"a13-{secrets.token_hex(4)}") as state:
         with pytest.raises(UnsupportedValue):
