@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = [
     "CircuitChanged",
     "ConnectionLost",
     "ConnectionOpened",
     "Event",
+    "EventLog",
+    "EvictingServer",
     "Mode",
     "ModeChanged",
     "Observer",
     "OperationDead",
     "Replayed",
     "ServerLoss",
-    "log_event",
     "notify_all",
 ]
 
@@ -89,6 +91,12 @@ class OperationDead(NamedTuple):
     code: str
 
 
+class EvictingServer(NamedTuple):
+    """Redis is set up to drop data when its memory is full, by this *policy*: acknowledged writes may vanish."""
+
+    policy: str
+
+
 class ServerLoss(NamedTuple):
     """Redis has lost writes that it had acknowledged, or may have.
 
@@ -100,12 +108,21 @@ class ServerLoss(NamedTuple):
 
 
 Event: TypeAlias = (
-    ConnectionOpened | ConnectionLost | CircuitChanged | ModeChanged | Replayed | OperationDead | ServerLoss
+    ConnectionOpened
+    | ConnectionLost
+    | CircuitChanged
+    | ModeChanged
+    | Replayed
+    | OperationDead
+    | ServerLoss
+    | EvictingServer
 )
 Observer: TypeAlias = Callable[[Event], None]
 """Called at once, on the event loop: it must be quick. What it raises is logged and goes no further."""
 
 _log = logging.getLogger("polly_state")
+MINUTE: Final = 60.0
+LINES: Final = 10
 _QUIET = (ConnectionOpened, ConnectionLost, CircuitChanged)
 
 
@@ -118,9 +135,36 @@ def notify_all(observers: Iterable[Observer], event: Event) -> None:
             _log.exception("an observer failed at %s", type(event).__name__)
 
 
-def log_event(event: Event) -> None:
-    """The observer that writes a line per transition to the ``polly_state`` logger."""
-    _log.log(_level(event), "%s", event)
+class EventLog:
+    """The observer that writes a line per transition to the ``polly_state`` logger.
+
+    Of one kind of event it writes ten lines a minute at most, and then how many more there were: a Redis that comes and
+    goes all day fills no disk.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kinds: dict[type[Any], _Minute] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Write it, or count it."""
+        now = self._clock()
+        minute = self._kinds.setdefault(type(event), _Minute(now))
+        if now >= minute.began + MINUTE:
+            if minute.events > LINES:
+                _log.warning("%d more like this were not logged: %s", minute.events - LINES, type(event).__name__)
+            minute.began, minute.events = now, 0
+        minute.events += 1
+        if minute.events <= LINES:
+            _log.log(_level(event), "%s", event)
+
+
+class _Minute:
+    """How many events of one kind there were since."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.events = 0
 
 
 def _level(event: Event) -> int:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from polly_state.commands import load_scripts
-from polly_state.events import Mode, Observer, log_event, notify_all
+from polly_state.events import EventLog, Mode, Observer, notify_all
 from polly_state.keyspace import Keyspace
 from polly_state.services import Preferences
 from polly_state.settings import Settings
@@ -68,9 +68,10 @@ class PollyState:
     to one event loop. Handles may be made before it is started.
     """
 
-    def __init__(self, settings: Settings | None = None, *, observers: Iterable[Observer] = (log_event,)) -> None:
+    def __init__(self, settings: Settings | None = None, *, observers: Iterable[Observer] | None = None) -> None:
+        """Make one, to be started later; *observers* are told of every event, and None is an `EventLog`."""
         self.settings = Settings() if settings is None else settings
-        self._observers = tuple(observers)
+        self._observers = (EventLog(),) if observers is None else tuple(observers)
         self._clock = HybridClock()
         bounds = self.settings.bounds
         self._keyspace = Keyspace(

@@ -13,13 +13,15 @@ from polly_state.events import (
     ConnectionLost,
     ConnectionOpened,
     Event,
+    EventLog,
+    EvictingServer,
     ModeChanged,
     OperationDead,
     Replayed,
     ServerLoss,
-    log_event,
     notify_all,
 )
+from polly_state.testing import Clock
 
 EXAMPLES = {
     ConnectionOpened("h:1/0", 0.1): logging.DEBUG,
@@ -34,6 +36,7 @@ EXAMPLES = {
     Replayed(1, 0, 0): logging.INFO,
     OperationDead("SetRegister", "WRONGTYPE"): logging.WARNING,
     ServerLoss(1, 0): logging.WARNING,
+    EvictingServer("allkeys-lru"): logging.WARNING,
 }
 
 
@@ -46,7 +49,7 @@ def test_an_event_is_frozen_data_and_logged_at_its_level(event, level, caplog):
     with pytest.raises(AttributeError):
         setattr(event, next(iter(type(event).__annotations__)), None)
     with caplog.at_level(logging.DEBUG, "polly_state"):
-        log_event(event)
+        EventLog()(event)
     assert [("polly_state", level, str(event))] == caplog.record_tuples
 
 
@@ -72,3 +75,19 @@ async def test_an_embedded_state_has_nothing_to_tell():
 
 def test_every_event_is_public_in_its_module():
     assert {event.__name__ for event in get_args(Event)} <= set(events.__all__)
+
+
+def test_what_repeats_itself_is_counted_and_not_written(caplog):
+    time = Clock()
+    log = EventLog(time)
+    with caplog.at_level(logging.DEBUG, "polly_state"):
+        for number in range(25):
+            log(ServerLoss(number, 0))
+        log(Replayed(1, 0, 0))
+        assert len(caplog.records) == 11
+        time.advance(60.0)
+        log(ServerLoss(26, 0))
+    assert "15 more like this were not logged: ServerLoss" in caplog.text
+    assert str(ServerLoss(26, 0)) in caplog.text
+    assert str(ServerLoss(9, 0)) in caplog.text
+    assert str(ServerLoss(10, 0)) not in caplog.text

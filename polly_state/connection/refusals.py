@@ -34,6 +34,7 @@ ADVICE: Final = {
     "MOVED": "this is a Redis Cluster node, which needs a cluster client",
     "CROSSSLOT": "its keys are in different slots",
 }
+UNKNOWN: Final = "UNKNOWN"
 #: Redis quotes what it was sent; anything from the first quotation mark on may be a value.
 QUOTED: Final = re.compile(r"['\"`].*", re.DOTALL)
 #: And a script's error ends with where in the script it was.
@@ -53,6 +54,10 @@ def translated(error: ReplyError) -> StateError:
         return AuthenticationFailed("Redis refused the user name or password; check REDIS_PASSWORD")
     if concern in (Concern.LINK, Concern.WRITE):
         return StoreUnavailable(f"Redis refuses {concern.value} operations for now ({code})")
+    if "unknown command" in str(error):
+        return CommandRejected(
+            "this server lacks a command that is needed; use Redis 6.2 or newer, or Valkey", code=UNKNOWN
+        )
     text = ADVICE.get(code) or SCRIPT.sub("", QUOTED.sub("...", str(error))).removeprefix(f"{code} ")
     return CommandRejected(f"Redis rejected the command ({code}): {text}", code=code)
 

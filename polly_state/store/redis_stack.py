@@ -7,16 +7,17 @@ from collections.abc import Awaitable
 
 from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError
 from polly_state.errors import ConfigurationError
-from polly_state.events import Mode, Observer
+from polly_state.events import EvictingServer, Mode, Observer
 from polly_state.keyspace import Keyspace
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Store
+from polly_state.store.eviction import eviction_policy
 from polly_state.store.journal import JournalStatistics
 from polly_state.store.local_stack import TIDY_INTERVAL, open_journal
 from polly_state.store.overlay import Overlay
 from polly_state.store.redis import RedisStore
-from polly_state.store.repair import RepairStatistics, Ring, ServerWatch
+from polly_state.store.repair import Ask, RepairStatistics, Ring, ServerWatch
 from polly_state.store.replay import ReplayStatistics
 from polly_state.store.resilient import ResilientStore
 from polly_state.store.upkeep import Upkeep
@@ -44,6 +45,7 @@ class RedisStack:
         self._overlay: Overlay | None = None
         self._resilient: ResilientStore | None = None
         self._watch: ServerWatch | None = None
+        self._policy: str | None = None
 
     @property
     def mode(self) -> Mode:
@@ -77,8 +79,7 @@ class RedisStack:
             observe=self._observe,
             repair=settings.repair,
         )
-        watch = self._watch
-        self._connection.greet = lambda ask: watch.check(ask, connected=True)
+        self._connection.greet = self._greet
         await self._connection.start()
         self._resilient.look()
         self._upkeep.start()
@@ -134,6 +135,14 @@ class RedisStack:
     def repair(self) -> RepairStatistics | None:
         """See `Stack`."""
         return None if self._watch is None else self._watch.statistics()
+
+    async def _greet(self, ask: Ask) -> None:
+        assert self._watch is not None  # noqa: S101
+        await self._watch.check(ask, connected=True)
+        policy = await eviction_policy(ask)
+        if policy not in (None, self._policy):
+            self._observe(EvictingServer(str(policy)))
+        self._policy = policy
 
     async def _tick(self) -> None:
         assert self._watch is not None and self._resilient is not None  # noqa: S101, PT018

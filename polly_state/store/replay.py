@@ -23,6 +23,8 @@ RATE: Final = 10_000.0
 """Rows for each second, so that users' calls have the greater share of Redis."""
 LARGEST, GROWTH = 200, 20
 SLOW: Final = 0.05
+MENDABLE: Final = frozenset({"NOPERM", "UNKNOWN"})
+"""Refusals that are the server's fault, or its ACL's: the row waits until somebody mends that."""
 ELSEWHERE: Final = 0.1
 CROWDED: Final = 0.005
 
@@ -86,7 +88,7 @@ class Replay:
         failure: BaseException | None = None
         superseded = 0
         for row, outcome in zip(rows, outcomes, strict=True):
-            if isinstance(outcome, CommandRejected):
+            if isinstance(outcome, CommandRejected) and outcome.code not in MENDABLE:
                 await self._bury(row, outcome.code)
                 overruled.add(row.command.key)
                 continue
