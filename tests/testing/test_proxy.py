@@ -264,3 +264,12 @@ async def test_closing_leaves_no_task_and_no_connection(server):
 async def test_pieces_have_at_least_one_byte(proxy):
     with pytest.raises(ValueError, match="cannot slice"):
         proxy.slice(0)
+
+
+async def test_a_redirected_proxy_takes_new_connections_elsewhere(proxy, binary):
+    async with Server(binary) as other, wired(proxy.url) as before:
+        ask(other.url, "SET where other")
+        proxy.redirect(other.url)
+        assert await before.ask("EXISTS where") == b":0"
+        async with wired(proxy.url) as after:
+            assert await after.ask("EXISTS where") == b":1"
