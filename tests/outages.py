@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from polly_state import Address, Settings
+from polly_state import Address, Deadlines, Settings
 from polly_state.commands import load_scripts
 from polly_state.connection.manager import ConnectionManager
 from polly_state.stamps import HybridClock
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polly_state.events import Event
 
 PATIENCE = 20.0
+PATIENT = Deadlines(operation=0.75, connect=0.75)
 
 # A started state has read its scripts; a manager alone would do so on the event loop.
 load_scripts()
@@ -50,7 +51,8 @@ class Record(list):
 
 
 def settings_for(url: str, **parts) -> Settings:
-    return Settings(address=Address.parse(url), **parts)
+    """Settings with time enough on a busy machine, unless the deadline is what is tested."""
+    return Settings(address=Address.parse(url), **{"deadlines": PATIENT, **parts})
 
 
 @asynccontextmanager
