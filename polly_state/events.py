@@ -68,12 +68,13 @@ class CircuitChanged(NamedTuple):
 
 
 class ModeChanged(NamedTuple):
-    """The whole went from one mode to another, after *seconds* in the previous one."""
+    """The whole went from one mode to another, after *seconds* in which so many calls were *answered* without Redis."""
 
     previous: Mode
     mode: Mode
     reason: str
     seconds: float
+    answered: int = 0
 
 
 class Replayed(NamedTuple):

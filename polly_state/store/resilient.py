@@ -74,7 +74,7 @@ class ResilientStore:
         self._observe = observe
         self._monotonic = clock
         self._since = clock()
-        self._pending = 0
+        self._pending = self._answered = 0
         self._replaying: asyncio.Task[None] | None = None
         circuits.on_change.append(self._judge)
 
@@ -180,8 +180,10 @@ class ResilientStore:
                 raise cause from None
             raise unknown from cause
         if command.effect is Effect.READ:
+            self._answered += 1
             return self._recall(command, ack)
         value = await self._overlay.write(command)
+        self._answered += 1
         self._judge()
         return Answer(value, Origin.JOURNAL, ack)
 
@@ -210,8 +212,8 @@ class ResilientStore:
         if mode is CONNECTED:
             self._mirror.unpin_all()
         now = self._monotonic()
-        event = ModeChanged(self.mode, mode, reason, now - self._since)
-        self.mode, self._since = mode, now
+        event = ModeChanged(self.mode, mode, reason, now - self._since, self._answered)
+        self.mode, self._since, self._answered = mode, now, 0
         self._observe(event)
 
     async def _replay_all(self) -> None:

@@ -104,7 +104,9 @@ def _complaints(line: dict[str, Any], *, forgets: bool) -> list[str]:
     found = [f"{line[name]} {name}" for name in ("lost", "doubled", "false_labels", "dead") if line[name]]
     if line["stale"] and not forgets:
         found.append(f"{line['stale']} stale")
-    found += [f"{line[name]} {name}" for name in ("pending", "leaked_tasks", "possible_loss") if line[name]]
+    # Whoever is flushed for longer than the ring remembers is told so.
+    names = ("pending", "leaked_tasks") if forgets else ("pending", "leaked_tasks", "possible_loss")
+    found += [f"{line[name]} {name}" for name in names if line[name]]
     if line["slowest_us"] and line["slowest_us"] > (line.get("deadline", 0.25) + LONGEST_CALL) * 1e6:
         found.append("a call outlasted its deadline")
     if not line["acked"]:
