@@ -406,7 +406,7 @@ async def test_the_modes_of_an_outage_are_told_in_order(proxy, namespace):
     modes = [Mode.CONNECTED, Mode.DEGRADED, Mode.RECOVERING, Mode.CONNECTED]
     assert list(pairwise(modes)) == [(each.previous, each.mode) for each in changes]
     assert all(each.reason and each.seconds >= 0 for each in changes)
-    assert [0, 1, 0] == [each.answered for each in changes]
+    assert [each.answered for each in changes] == [0, 1, 0]
 
 
 async def test_without_kept_writes_there_is_nothing_to_recover(proxy, namespace):
