@@ -232,11 +232,6 @@ def step_at(draw, key_of, name):
     kinds = list(TABLE) if draw.one_of([False] * 9 + [True]) else KINDS.get(name, list(TABLE))
     command = TABLE[draw.one_of(kinds)](draw, key_of(name))
     lag, twice = draw.one_of([0] * 8 + [1, 4]), draw.one_of([False] * 8 + [True])
-    if lag and isinstance(command, Touch):
-        lag = 0
-    elif lag and hasattr(command, "stamp") and hasattr(command, "ttl"):
-        # When a key ends after plain commands, which have no stamps, and then a late write, is nobody's promise.
-        command = replace(command, ttl=None)
     return Step(command, lag, twice)
 
 

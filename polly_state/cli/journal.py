@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +102,7 @@ def _drop(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[SqliteJournal]:
+def _opened(settings: Settings) -> Generator[SqliteJournal]:
     path = journal_path(settings)
     if path is None:
         raise ConfigurationError("POLLY_STATE_DIR: it is not set, and a journal in memory ends with its process")

@@ -1,6 +1,16 @@
 """What a store can be asked: one class per operation, its form for Redis and its local effect side by side."""
 
-from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, companion, load_scripts, stamp_of
+from polly_state.commands.base import (
+    Command,
+    Effect,
+    Outdated,
+    Script,
+    Stamped,
+    companion,
+    ended,
+    load_scripts,
+    stamp_of,
+)
 from polly_state.commands.counters import MAX_COUNT, Add, Count
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
@@ -43,6 +53,7 @@ __all__ = [
     "ToggleField",
     "Touch",
     "companion",
+    "ended",
     "load_scripts",
     "stamp_of",
 ]

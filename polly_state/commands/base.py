@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from polly_state.commands.script import Script
 from polly_state.stamps import time_of
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Self
 
-    from polly_state.keyspace import Entry, Keyspace
+    from polly_state.keyspace import Keyspace
 
 __all__ = [
-    "TTL",
     "Command",
     "Effect",
     "Outdated",
@@ -25,14 +24,11 @@ __all__ = [
     "Stamped",
     "command",
     "companion",
-    "ending_stamp",
+    "ended",
     "load_scripts",
     "milliseconds",
     "stamp_of",
 ]
-
-TTL: Final = "~ttl"
-"""The slot of when a key ends, which the newest write with a ttl settles."""
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -208,11 +204,10 @@ def stamp_of(command: Command[Any]) -> str:
     return command.stamp if isinstance(command, Stamped) else ""
 
 
-def ending_stamp(entry: Entry | None, stamp: str, ttl: float | None) -> dict[str, str]:
-    """What to note with a write that settles when its key ends; nothing if it does not, or a newer one has."""
-    if ttl is None or (entry is not None and entry.present and entry.stamps.get(TTL, "") > stamp):
-        return {}
-    return {TTL: stamp}
+def ended(command: Command[Any], stamp: str) -> bool:
+    """Whether the key, as *command* would have it, had ended when *stamp* was given out."""
+    ends = command.expires_at
+    return ends is not None and ends <= time_of(stamp)
 
 
 def load_scripts(kind: type[Command[Any]] | None = None) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from polly_state.commands.base import Command, Effect, Script, Stamped, command, ending_stamp, milliseconds
+from polly_state.commands.base import Command, Effect, Script, Stamped, command, ended, milliseconds
+from polly_state.commands.endings import ending
 from polly_state.errors import CommandRejected
 from polly_state.stamps import new_origin
 from polly_state.wire import Reply, Words
@@ -58,7 +59,8 @@ class Add(Stamped[int]):
 
     *total* is all that the origin has ever added, of which *by* is the newest part; the sign of *by* tells whether the
     additions or the subtractions are meant, which are totalled apart. Its stamp only tells when: no addition outdates
-    another. A counter with a *ttl* in seconds lives so long after its last change.
+    another. A counter with a *ttl* in seconds lives so long after its last change. What of the total had ended with it
+    by then, the *base*, is not counted again, and neither is an addition that comes later than its own ttl.
     """
 
     script = Script("add")
@@ -67,9 +69,11 @@ class Add(Stamped[int]):
     total: int
     by: int
     ttl: float | None = None
+    base: int = 0
 
     def encode(self) -> Words:
-        return self.call(self.stamp, milliseconds(self.ttl), "-" if self.by < 0 else "+", self.origin, self.total)
+        sign = "-" if self.by < 0 else "+"
+        return self.call(self.stamp, milliseconds(self.ttl), sign, self.origin, self.total, self.base)
 
     def decode(self, reply: Reply) -> int:
         return int(reply)
@@ -79,7 +83,10 @@ class Add(Stamped[int]):
         value = parse(keyspace.string(self.key))
         seen = None if entry is None else entry.stamps.get(self.slot)
         # In process no addition is lost on the way: what an unknown origin added before is in the value.
-        step = abs(self.by) if seen is None else max(0, self.total - int(seen))
+        step = abs(self.by) if seen is None else max(0, self.total - max(int(seen), self.base))
+        if self.ttl is not None and self.ttl <= 0:
+            keyspace.note(self.key, {self.slot: str(max(self.total, int(seen or 0)))})
+            return value
         if step == 0:
             return value
         value += -step if self.by < 0 else step
@@ -95,11 +102,10 @@ class Add(Stamped[int]):
         expires_at = keyspace.expires_at(self.key)
         entry = keyspace.entry(self.key)
         seen = 0 if entry is None else int(entry.stamps.get(self.slot, "0"))
-        stamps = ending_stamp(entry, self.stamp, self.ttl)
-        if stamps:
-            expires_at = keyspace.now() + (self.ttl or 0.0)
-        stamps[self.slot] = str(max(self.total, seen))
+        ends = ending(keyspace, self.key, self.stamp, self.ttl)
+        stamps = ends.stamps | {self.slot: str(max(self.total, seen))}
         keyspace.put(self.key, b"%d" % result, expires_at=expires_at, durable=True, stamps=stamps)
+        ends.settle(keyspace, self.key)
 
     def settled(self, result: int, stamp: str) -> tuple[Command[Any], ...]:
         return (self,)
@@ -108,10 +114,12 @@ class Add(Stamped[int]):
         return isinstance(other, Add) and self.total >= other.total
 
     def replacing(self, other: Command[Any]) -> Command[int]:
-        # *by* is what Redis does not have of the total, for who knows only the value.
         assert isinstance(other, Add)  # noqa: S101
+        if ended(other, self.stamp):
+            return replace(self, base=other.total)
+        # *by* is what Redis does not have of the total, for who knows only the value.
         by = abs(other.by) + self.total - other.total
-        return replace(self, by=-by if self.by < 0 else by)
+        return replace(self, by=-by if self.by < 0 else by, base=other.base)
 
     def merged(self, pending: Iterable[Command[Any]]) -> Command[int]:
         for other in pending:

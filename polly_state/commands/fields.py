@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, command, ending_stamp, milliseconds
+from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
+from polly_state.commands.endings import ending
+from polly_state.commands.parts import ALL, check_stamps, clear, part_stamps
+from polly_state.entries import Kind
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
-    from polly_state.keyspace import Entry, Keyspace
+    from polly_state.keyspace import Keyspace
 
 __all__ = ["ClearFields", "GetField", "GetFields", "PatchFields", "ToggleField"]
-
-ALL = "~all"
 
 
 @command
@@ -90,10 +91,9 @@ class PatchFields(Stamped[bool]):
 
     def learn(self, keyspace: Keyspace, result: bool) -> None:
         stamps = dict.fromkeys(map(slot_of, self.changes), self.stamp)
-        ends = ending_stamp(keyspace.entry(self.key), self.stamp, self.ttl)
-        keyspace.patch(self.key, self.changes, durable=True, stamps=stamps | ends)
-        if ends:
-            keyspace.expire(self.key, keyspace.now() + (self.ttl or 0.0))
+        ends = ending(keyspace, self.key, self.stamp, self.ttl)
+        keyspace.patch(self.key, self.changes, durable=True, stamps=stamps | ends.stamps)
+        ends.settle(keyspace, self.key)
 
     def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
         return tuple(
@@ -150,7 +150,10 @@ class ToggleField(Stamped[bool]):
 
 @command
 class ClearFields(Stamped[bool]):
-    """Drop the whole hash at *key*, also the fields that older writes are still to bring."""
+    """Drop all fields that are older from the hash at *key*, also those that older writes are still to bring.
+
+    If newer ones stay, it is `Outdated` afterwards.
+    """
 
     script = Script("clear")
     sweeps = True
@@ -162,11 +165,7 @@ class ClearFields(Stamped[bool]):
         return bool(reply)
 
     def apply(self, keyspace: Keyspace) -> bool:
-        entry = keyspace.entry(self.key)
-        if entry is not None:
-            keyspace.fields(self.key)
-            check_stamps(entry, (slot for slot in entry.stamps if slot.startswith("f:")), self.stamp)
-        self.learn(keyspace, True)
+        clear(keyspace, self, Kind.HASH, part_stamps(keyspace.entry(self.key), Kind.HASH))
         return True
 
     def learn(self, keyspace: Keyspace, result: bool) -> None:
@@ -183,12 +182,3 @@ class ClearFields(Stamped[bool]):
 def slot_of(field: str) -> str:
     """Where a field's stamp is kept, apart from those of other kinds."""
     return f"f:{field}"
-
-
-def check_stamps(entry: Entry | None, slots: Iterable[str], stamp: str) -> None:
-    """Raises `Outdated` if any of *slots*, or the whole, was written later."""
-    if entry is None:
-        return
-    newest = max(entry.stamps.get(slot, "") for slot in (ALL, *slots))
-    if newest > stamp:
-        raise Outdated(newest)

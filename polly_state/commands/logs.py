@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from polly_state.commands.base import Command, Effect, Script, Stamped, command, ending_stamp, milliseconds
-from polly_state.commands.fields import ALL, check_stamps
-from polly_state.commands.sets import clear
+from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
+from polly_state.commands.endings import Ending, ending
+from polly_state.commands.parts import ALL, check_stamps, clear
 from polly_state.entries import Kind
 from polly_state.stamps import is_stamp
 from polly_state.wire import Reply, Words
@@ -119,15 +119,14 @@ class Append(Stamped[bool]):
     def _patch(self, keyspace: Keyspace, changes: dict[str, bytes | None], *, kept: bool, late: bool) -> None:
         # Redis keeps no more than the limit: a mirror that knows as many knows all.
         complete = not late and knows_newest(keyspace, self.key, self.limit - 1)
-        ends = ending_stamp(keyspace.entry(self.key), self.stamp, self.ttl) if kept else {}
-        keyspace.patch(self.key, changes, kind=Kind.LOG, durable=True, stamps=ends)
+        ends = ending(keyspace, self.key, self.stamp, self.ttl) if kept else Ending({}, None)
+        keyspace.patch(self.key, changes, kind=Kind.LOG, durable=True, stamps=ends.stamps)
         entry = keyspace.entry(self.key)
         assert entry is not None and isinstance(entry.content, dict)  # noqa: S101, PT018
         if late:
             entry.content = dict(sorted(entry.content.items()))
         entry.whole = entry.whole or complete
-        if ends:
-            keyspace.expire(self.key, keyspace.now() + (self.ttl or 0.0))
+        ends.settle(keyspace, self.key)
 
 
 @command

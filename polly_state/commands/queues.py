@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from polly_state.commands.base import Command, Effect, Script, Stamped, command, ending_stamp, milliseconds
+from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
+from polly_state.commands.endings import ending
 from polly_state.commands.logs import Item
 from polly_state.entries import Kind
 from polly_state.wire import Reply, Words
@@ -68,11 +69,10 @@ class Enqueue(Stamped[bool]):
         entry = keyspace.entry(self.key)
         if entry is not None and self.slot in entry.stamps:
             return True
-        ends = ending_stamp(entry, self.stamp, self.ttl)
-        stamps = {self.slot: self.stamp} | ends
+        ends = ending(keyspace, self.key, self.stamp, self.ttl)
+        stamps = {self.slot: self.stamp} | ends.stamps
         keyspace.patch(self.key, {self.stamp: self.content}, kind=Kind.QUEUE, durable=True, stamps=stamps)
-        if ends:
-            keyspace.expire(self.key, keyspace.now() + (self.ttl or 0.0))
+        ends.settle(keyspace, self.key)
         return True
 
     def learn(self, keyspace: Keyspace, result: bool) -> None:

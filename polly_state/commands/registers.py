@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from polly_state.commands.base import TTL, Command, Outdated, Script, Stamped, command, ending_stamp, milliseconds
+from polly_state.commands.base import Command, Outdated, Script, Stamped, command, ended, milliseconds
+from polly_state.commands.endings import TTL, ending, noted_ending
+from polly_state.commands.parts import ALL
 from polly_state.commands.values import Condition
 from polly_state.wire import Reply, Words
 
@@ -23,7 +25,8 @@ VALUE = "~value"
 class SetRegister(Stamped[bool]):
     """Put *content* at *key*, or delete it with None; False if the condition did not hold.
 
-    The *ttl* in seconds runs from the stamp. *expected* makes it a compare-and-set.
+    The *ttl* in seconds runs from the stamp; if a newer `Touch` came first, its end stands. *expected* makes it a
+    compare-and-set.
     """
 
     script = Script("register")
@@ -77,7 +80,7 @@ class SetRegister(Stamped[bool]):
 
     def replacing(self, other: Command[Any]) -> Command[bool]:
         # The time that was left of a value which Redis never had.
-        kept = self.keep_ttl and self.content is not None
+        kept = self.keep_ttl and self.content is not None and not ended(other, self.stamp)
         return self.ending(other.expires_at) if kept and other.expires_at is not None else self
 
     def ending(self, expires_at: float) -> Self:
@@ -94,7 +97,10 @@ class SetRegister(Stamped[bool]):
             keyspace.remove(self.key, slot=VALUE, stamp=self.stamp)
             return
         expires_at = None if self.ttl is None else keyspace.now() + self.ttl
-        if self.keep_ttl:
+        noted = noted_ending(keyspace.entry(self.key))
+        if noted is not None and noted[0] > self.stamp:
+            expires_at = noted[1]
+        elif self.keep_ttl:
             expires_at = keyspace.expires_at(self.key)
         keyspace.put(self.key, self.content, expires_at=expires_at, durable=True, stamps={VALUE: self.stamp})
 
@@ -103,7 +109,7 @@ class SetRegister(Stamped[bool]):
 class Touch(Stamped[bool]):
     """Let a durable *key* and its stamps live *ttl* seconds from the stamp on; False if it is not there.
 
-    A register that was written after the stamp keeps its own time.
+    A register that was written after the stamp keeps its own time, and so does what was cleared after it.
     """
 
     script = Script("touch")
@@ -118,13 +124,12 @@ class Touch(Stamped[bool]):
 
     def apply(self, keyspace: Keyspace) -> bool:
         entry = keyspace.entry(self.key)
-        if entry is not None and entry.stamps.get(VALUE, "") > self.stamp:
-            return entry.present
-        if not ending_stamp(entry, self.stamp, self.ttl):
-            return True
-        if not keyspace.expire(self.key, keyspace.now() + self.ttl):
+        if entry is None or not entry.present:
             return False
-        keyspace.note(self.key, {TTL: self.stamp})
+        if max(entry.stamps.get(slot, "") for slot in (VALUE, ALL)) <= self.stamp:
+            ends = ending(keyspace, self.key, self.stamp, self.ttl)
+            keyspace.note(self.key, ends.stamps)
+            ends.settle(keyspace, self.key)
         return True
 
     def answerable(self, keyspace: Keyspace) -> bool:

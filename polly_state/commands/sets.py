@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, command, ending_stamp, milliseconds
-from polly_state.commands.fields import ALL, check_stamps
+from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
+from polly_state.commands.endings import ending
+from polly_state.commands.parts import ALL, check_stamps, clear, part_stamps
 from polly_state.entries import Kind
 from polly_state.wire import Reply, Words
 
@@ -99,10 +100,9 @@ class PatchSet(Stamped[bool]):
             if there or held.get(slot_of(member)) != self.stamp
         }
         stamps = dict.fromkeys(map(slot_of, self.changes), self.stamp)
-        ends = ending_stamp(entry, self.stamp, self.ttl)
-        keyspace.patch(self.key, changes, kind=Kind.SET, durable=True, stamps=stamps | ends)
-        if ends:
-            keyspace.expire(self.key, keyspace.now() + (self.ttl or 0.0))
+        ends = ending(keyspace, self.key, self.stamp, self.ttl)
+        keyspace.patch(self.key, changes, kind=Kind.SET, durable=True, stamps=stamps | ends.stamps)
+        ends.settle(keyspace, self.key)
 
     def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
         return tuple(
@@ -135,15 +135,7 @@ class ClearSet(Stamped[bool]):
         return bool(reply)
 
     def apply(self, keyspace: Keyspace) -> bool:
-        keyspace.fields(self.key, Kind.SET)
-        entry = keyspace.entry(self.key)
-        stamps = {} if entry is None else entry.stamps
-        clear(
-            keyspace,
-            self,
-            Kind.SET,
-            {slot.removeprefix("e:"): stamp for slot, stamp in stamps.items() if slot.startswith("e:")},
-        )
+        clear(keyspace, self, Kind.SET, part_stamps(keyspace.entry(self.key), Kind.SET))
         return True
 
     def learn(self, keyspace: Keyspace, result: bool) -> None:
@@ -160,22 +152,3 @@ class ClearSet(Stamped[bool]):
 def slot_of(member: str) -> str:
     """Where a member's stamp is kept, apart from those of other kinds."""
     return f"e:{member}"
-
-
-def clear(keyspace: Keyspace, command: Stamped[Any], kind: Kind, stamps: Mapping[str, str]) -> None:
-    """Drop the parts that are older than *command*, given when each was written.
-
-    In whatever order such commands come, the same is left: so it is done also if newer parts make it `Outdated`.
-    """
-    entry = keyspace.entry(command.key)
-    cleared = "" if entry is None else entry.stamps.get(ALL, "")
-    newest = max(cleared, *stamps.values(), "")
-    if newest < command.stamp:
-        command.learn(keyspace, True)
-        return
-    if cleared <= command.stamp:
-        parts = keyspace.fields(command.key, kind)
-        older = {part: None for part in parts if stamps.get(part, "") < command.stamp}
-        keyspace.patch(command.key, older, kind=kind, stamps={ALL: command.stamp})
-    if newest > command.stamp:
-        raise Outdated(newest)

@@ -6,7 +6,7 @@ import logging
 import mmap
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ __all__ = ["Database"]
 _log = logging.getLogger("polly_state")
 
 APPLICATION: Final = 0x706F6C79
-VERSION: Final = 1
+VERSION: Final = 2
 SCHEMA: Final = f"""
 PRAGMA journal_mode = WAL;
 BEGIN;
@@ -33,11 +33,17 @@ CREATE TABLE dead (
     number INTEGER PRIMARY KEY, recorded_at REAL NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, fields TEXT NOT NULL,
     expires_at REAL, code TEXT NOT NULL, died_at REAL NOT NULL
 );
-CREATE TABLE totals (entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
-INSERT INTO totals VALUES (0, 0);
+CREATE TABLE totals (entries INTEGER NOT NULL, bytes INTEGER NOT NULL, forgotten INTEGER NOT NULL DEFAULT 0);
+INSERT INTO totals VALUES (0, 0, 0);
 CREATE TABLE replay (holder TEXT NOT NULL, until REAL NOT NULL);
 INSERT INTO replay VALUES ('', 0);
 PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+MIGRATION: Final = f"""
+BEGIN;
+ALTER TABLE totals ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
@@ -99,7 +105,7 @@ class Database:
             raise _failure(error) from error
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None]:
         """All that is done in it, or after an error nothing; no other process's overlaps. Raises `JournalBusy`."""
         self.do("BEGIN IMMEDIATE")
         try:
@@ -175,6 +181,8 @@ def _check_owner(connection: sqlite3.Connection) -> None:
         raise ConfigurationError(
             "POLLY_STATE_DIR: its journal was written by a newer version; upgrade polly_state, or use another directory"
         )
+    elif version < VERSION:
+        connection.executescript(MIGRATION)
 
 
 def _check_content(connection: sqlite3.Connection) -> None:

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple, Protocol
 
 from polly_state.commands import Command
 from polly_state.errors import LocalStoreFull
+from polly_state.stamps import time_of
 from polly_state.store.base import Ack
 
-__all__ = ["DeadRow", "Journal", "JournalBusy", "JournalStatistics", "Row", "full", "weight"]
+__all__ = ["MAX_DEAD", "DeadRow", "Journal", "JournalBusy", "JournalStatistics", "Row", "full", "prolonged", "weight"]
 
 ROW_OVERHEAD = 200
+MAX_DEAD = 1000
 
 
 class JournalBusy(Exception):
@@ -44,6 +46,7 @@ class JournalStatistics(NamedTuple):
     entries: int
     bytes: int
     dead: int
+    """How many writes were given up, also those that are kept apart no longer."""
 
 
 class Journal(Protocol):
@@ -86,7 +89,7 @@ class Journal(Protocol):
         ...
 
     def bury(self, row: Row, code: str, now: float) -> None:
-        """Give up a row, and keep it apart."""
+        """Give up a row, and keep it apart, until newer ones need the room."""
         ...
 
     def forget(self, before: float) -> None:
@@ -126,6 +129,17 @@ def full(entries: int, size: int, max_entries: int, max_bytes: int) -> None:
         )
     if size > max_bytes:
         raise LocalStoreFull("the journal has no bytes left; Redis must return, or journal_bytes be raised")
+
+
+def prolonged(ends: float | None, later: Iterable[tuple[str, float]]) -> float | None:
+    """When a key ends that one write lets end at *ends*, after *later* ones, of which stamp and end are given.
+
+    The newest settles it, except of what had ended before.
+    """
+    for stamp, at in sorted(later):
+        if ends is None or ends > time_of(stamp):
+            ends = at
+    return ends
 
 
 def weight(command: Command[Any]) -> int:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
-from polly_state.commands import Command, stamp_of
+from polly_state.commands import Command, ended, stamp_of
 from polly_state.store.base import Ack
-from polly_state.store.journal import DeadRow, JournalStatistics, Row, full, weight
+from polly_state.store.journal import MAX_DEAD, DeadRow, JournalStatistics, Row, full, prolonged, weight
 
 __all__ = ["MemoryJournal"]
-
-MAX_DEAD: Final = 1000
 
 
 class MemoryJournal:
@@ -51,7 +49,7 @@ class MemoryJournal:
         return rows
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Generator[None]:
         """See `Journal`: a record over the bounds changes nothing, and is the last of its context."""
         yield
 
@@ -89,6 +87,8 @@ class MemoryJournal:
     def bury(self, row: Row, code: str, now: float) -> None:
         """See `Journal`."""
         self.dead.append(DeadRow(row, code, now))
+        while sum(weight(each.row.command) for each in self.dead) > self._max_bytes:
+            self.dead.popleft()
         self._died += 1
         self.settle((row,))
 
@@ -123,15 +123,18 @@ class MemoryJournal:
         self._bytes -= weight(row.command)
 
     def _prolonged(self, slots: dict[str, Row], command: Command[Any]) -> Command[Any]:
-        # The newest end is that of the whole key: the older parts must not be gone before it is replayed.
+        # The newest end is that of the whole key: the older parts must not be gone before it is replayed, unless they
+        # had ended before it was written.
         stamp = stamp_of(command)
+        later = [(stamp_of(row.command), row.command.expires_at) for row in slots.values()]
+        ends = prolonged(command.expires_at, [(each, at) for each, at in later if each > stamp and at is not None])
+        if ends is None:
+            return command
         for slot, row in slots.items():
             held = row.command
-            if command.expires_at is not None and stamp_of(held) < stamp:
-                slots[slot] = row._replace(command=held.ending(command.expires_at))
-            elif held.expires_at is not None and stamp_of(held) > stamp:
-                command = command.ending(held.expires_at)
-        return command
+            if stamp_of(held) < stamp and not ended(held, stamp):
+                slots[slot] = row._replace(command=held.ending(ends))
+        return command if ends == command.expires_at else command.ending(ends)
 
     def _trim(self, slots: dict[str, Row], command: Command[Any]) -> None:
         if command.keeps is not None and len(slots) > command.keeps:

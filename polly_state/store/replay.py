@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from polly_state.commands import Outdated
-from polly_state.errors import CommandRejected, Overloaded, StoreUnavailable
+from polly_state.commands import Command, Outdated
+from polly_state.errors import CommandRejected, LocalStoreFull, Overloaded, StoreUnavailable
 from polly_state.events import Observer, OperationDead, Replayed
 from polly_state.store.journal import Row
 from polly_state.store.overlay import Overlay
@@ -60,7 +60,7 @@ class Replay:
         Raises as `send` does, but for `Overloaded`.
         """
         holder = self._redis.clock.origin
-        if not await self._overlay.patiently(lambda: self._journal.lease_replay(holder)):
+        if not await self._leased(holder):
             await asyncio.sleep(random.uniform(ELSEWHERE / 2, ELSEWHERE))
             return
         rows = self._journal.batch(self._size)
@@ -81,9 +81,11 @@ class Replay:
 
         Raises:
             StoreUnavailable: Redis went away over it; what it did not answer is kept.
+            LocalStoreFull: The disk of the journal is full; Redis has what it answered, and all is kept.
         """
         outcomes = await asyncio.gather(*map(self._attempt, rows), return_exceptions=True)
         done: list[Row] = []
+        acknowledged: list[tuple[Command[Any], object]] = []
         overruled: set[str] = set()
         failure: BaseException | None = None
         superseded = 0
@@ -101,16 +103,26 @@ class Replay:
                 failure = outcome if failure is None or isinstance(failure, StoreUnavailable) else failure
                 continue
             else:
-                self._ring.note(row.command, outcome)
+                acknowledged.append((row.command, outcome))
             done.append(row)
         if done:
             await self._overlay.patiently(lambda: self._journal.settle(done))
+        # Not before: what stays in the journal is sent again from there, maybe often.
+        for command, result in acknowledged:
+            self._ring.note(command, result)
         self._replayed += len(done)
         self._superseded += superseded
         self._release({row.command.key for row in rows}, overruled)
         self._observe(Replayed(len(done), superseded, len(self._journal)))
         if failure is not None:
             raise failure
+
+    async def _leased(self, holder: str) -> bool:
+        try:
+            return await self._overlay.patiently(lambda: self._journal.lease_replay(holder))
+        except LocalStoreFull:
+            # Where there is no room to say who sends, all may: Redis has the room.
+            return True
 
     async def _attempt(self, row: Row) -> object:
         if row.recorded_at < self._redis.clock.now() - MAX_AGE:

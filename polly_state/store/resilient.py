@@ -160,7 +160,8 @@ class ResilientStore:
         if self.mode is Mode.READ_ONLY:
             return command.effect is Effect.READ and command.key not in self._journal
         if self.mode is Mode.RECOVERING and command.key in self._journal:
-            with suppress(StoreUnavailable):
+            # With a full disk all stays in the journal, which then goes on answering for the key.
+            with suppress(StoreUnavailable, LocalStoreFull):
                 await self._send(self._journal.pending(command.key))
             return command.key not in self._journal
         return self.mode is not Mode.DEGRADED

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from polly_state.commands import Command, stamp_of
 from polly_state.errors import CorruptValue
+from polly_state.stamps import time_of
 from polly_state.store.base import Ack
 from polly_state.store.database import Database
-from polly_state.store.journal import DeadRow, JournalStatistics, Row, full, weight
+from polly_state.store.journal import MAX_DEAD, DeadRow, JournalStatistics, Row, full, prolonged, weight
 from polly_state.store.rows import dump, kinds, load
 
 __all__ = ["SqliteJournal"]
 
 COLUMNS: Final = "number, recorded_at, key, kind, fields, expires_at"
 SELECT: Final = f"SELECT {COLUMNS} FROM journal WHERE "
+FORGET_DEAD: Final = """DELETE FROM dead WHERE number IN (SELECT number FROM (
+    SELECT number, COUNT(*) OVER newer AS rows, SUM(LENGTH(key) + LENGTH(fields)) OVER newer AS bytes
+    FROM dead WINDOW newer AS (ORDER BY died_at DESC, number DESC)) WHERE rows > ? OR bytes > ?)"""
 LEASE: Final = 2.0
 TOMBSTONE: Final = 86_400.0
 
@@ -61,7 +65,7 @@ class SqliteJournal:
         return rows
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Generator[None]:
         """See `Journal`: one transaction, with which no other process's overlaps."""
         self._inserted = 0
         with self._database.transaction():
@@ -119,7 +123,7 @@ class SqliteJournal:
 
     def statistics(self) -> JournalStatistics:
         """See `Journal`."""
-        found = self._database.ask("SELECT entries, bytes, (SELECT COUNT(*) FROM dead) FROM totals")
+        found = self._database.ask("SELECT entries, bytes, forgotten + (SELECT COUNT(*) FROM dead) FROM totals")
         return JournalStatistics(*found[0])
 
     def dead(self) -> list[DeadRow]:
@@ -139,7 +143,10 @@ class SqliteJournal:
     def drop(self, *, dead: bool) -> int:
         """Forget what was given up, or what is kept; how many rows that were."""
         with self.writing():
-            return self._database.do("DELETE FROM dead") if dead else self._delete("TRUE")
+            if not dead:
+                return self._delete("TRUE")
+            self._database.do("UPDATE totals SET forgotten = 0")
+            return self._database.do("DELETE FROM dead")
 
     def upkeep(self, now: float | None) -> None:
         """See `Journal`."""
@@ -157,11 +164,11 @@ class SqliteJournal:
         self._database.close()
 
     def _insert(self, command: Command[Any], now: float) -> None:
-        key, stamp, size, ends = command.key, stamp_of(command), weight(command), command.expires_at
+        key, stamp, size = command.key, stamp_of(command), weight(command)
         self._change_totals(1, size)
-        newer = "key = ? AND stamp > ? AND expires_at IS NOT NULL ORDER BY stamp DESC LIMIT 1"
-        for (later,) in self._database.ask(f"SELECT expires_at FROM journal WHERE {newer}", key, stamp):
-            ends = later
+        later = "key = ? AND stamp > ? AND expires_at IS NOT NULL"
+        later_ends = self._database.ask(f"SELECT stamp, expires_at FROM journal WHERE {later}", key, stamp)
+        ends = prolonged(command.expires_at, later_ends)
         self._database.do(
             "INSERT INTO journal (recorded_at, key, slot, stamp, kind, fields, expires_at, tombstone, size) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -169,8 +176,11 @@ class SqliteJournal:
         )
         self._inserted = self._database.ask("SELECT last_insert_rowid()")[0][0]
         if ends is not None:
-            # The newest end is that of the whole key: the older parts must not be gone before it is replayed.
-            self._database.do("UPDATE journal SET expires_at = ? WHERE key = ? AND stamp < ?", ends, key, stamp)
+            # The newest end is that of the whole key: the older parts must not be gone before it is replayed, unless
+            # they had ended before it was written.
+            older = "key = ? AND stamp < ? AND (expires_at IS NULL OR expires_at > ?)"
+            given = time_of(stamp) if stamp else 0.0
+            self._database.do(f"UPDATE journal SET expires_at = ? WHERE {older}", ends, key, stamp, given)
         if command.keeps is not None:
             oldest = "stamp <= (SELECT stamp FROM journal WHERE key = ? ORDER BY stamp DESC LIMIT 1 OFFSET ?)"
             self._delete(f"key = ? AND {oldest}", key, key, command.keeps)
@@ -193,6 +203,8 @@ class SqliteJournal:
             bury = f"INSERT OR REPLACE INTO dead SELECT {COLUMNS}, ?, ? FROM journal WHERE number = ?"
             self._database.do(bury, code, now, number)
             self._delete("number = ?", number)
+            forgotten = self._database.do(FORGET_DEAD, MAX_DEAD, self._max_bytes)
+            self._database.do("UPDATE totals SET forgotten = forgotten + ?", forgotten)
 
     def _rows(self, condition: str, *parameters: object) -> list[Row]:
         return list(self._readable(self._database.ask(SELECT + condition, *parameters)))

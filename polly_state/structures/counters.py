@@ -7,7 +7,7 @@ from typing import Final
 
 from polly_state.commands import MAX_COUNT, Add, Count
 from polly_state.errors import StateError, StoreUnavailable
-from polly_state.stamps import new_origin
+from polly_state.stamps import new_origin, time_of
 from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure
 from polly_state.structures.keys import Id
@@ -19,13 +19,24 @@ MAX_LEDGER: Final = 100_000
 
 
 class Totals:
-    """All that this handle has added to, and subtracted from, one counter under one origin."""
+    """All that this handle has added to, and subtracted from, one counter under one origin.
 
-    __slots__ = ("down", "origin", "up")
+    Of these, so much had ended with the counter before it was written to again.
+    """
+
+    __slots__ = ("down", "ended_down", "ended_up", "ends_at", "origin", "up")
 
     def __init__(self) -> None:
         self.origin = new_origin()
-        self.up = self.down = 0
+        self.up = self.down = self.ended_up = self.ended_down = 0
+        self.ends_at = float("inf")
+
+    def last_until(self, now: float, ttl: float | None) -> None:
+        """Note a write *now*, in seconds since the epoch, after which the counter has so long to live."""
+        if self.ends_at <= now:
+            self.ended_up, self.ended_down = self.up, self.down
+        if ttl is not None:
+            self.ends_at = now + ttl
 
 
 class Counters(Structure):
@@ -42,7 +53,8 @@ class Counters(Structure):
         if by == 0:
             return await self.value(id)
         key = self._key(id)
-        totals = self._totals(key)
+        totals, stamp = self._totals(key), self._stamp()
+        totals.last_until(time_of(stamp), self._ttl)
         total = abs(by) + (totals.up if by > 0 else totals.down)
         if total > MAX_COUNT:
             raise ValueError("a counter's total must stay below 2**53")
@@ -50,8 +62,9 @@ class Counters(Structure):
             totals.up = total
         else:
             totals.down = total
+        base = totals.ended_up if by > 0 else totals.ended_down
         try:
-            answer = await self._store.execute(Add(key, self._stamp(), totals.origin, total, by, self._ttl), require)
+            answer = await self._store.execute(Add(key, stamp, totals.origin, total, by, self._ttl, base), require)
         except StateError as error:
             # What was refused must not come along with the next addition: that one gets a new origin.
             if self._ledger.get(key) is totals:

@@ -7,13 +7,30 @@ import random
 
 import pytest
 
-from polly_state.commands import Append, ClearLog, ClearSet, Enqueue, Latest, Members, Outdated, PatchSet, Queued
+from polly_state.commands import (
+    Append,
+    ClearFields,
+    ClearLog,
+    ClearSet,
+    Enqueue,
+    GetFields,
+    Latest,
+    Members,
+    Outdated,
+    PatchFields,
+    PatchSet,
+    Queued,
+)
 from tests.stores import LocalBench
 
 NAMES = "abcd"
 ORDERS = 6
 WRITES = 24
 LIMIT = 4
+
+
+def patch_fields(lots, key, stamp):
+    return PatchFields(key, stamp, {lots.choice(NAMES): lots.choice([b"1", b"2", None])})
 
 
 def patch(lots, key, stamp):
@@ -42,6 +59,15 @@ def result_of_set(writes):
     return {member for member, there in held.items() if there}
 
 
+def result_of_fields(writes):
+    cleared = max((each.stamp for each in writes if isinstance(each, ClearFields)), default="")
+    held = {}
+    for each in sorted(writes, key=lambda each: each.stamp):
+        if isinstance(each, PatchFields) and each.stamp > cleared:
+            held |= each.changes
+    return {field: content for field, content in held.items() if content is not None}
+
+
 def result_of_log(writes):
     cleared = max((each.stamp for each in writes if isinstance(each, ClearLog)), default="")
     entries = sorted(((each.stamp, each.content) for each in writes if isinstance(each, Append)), reverse=True)
@@ -53,6 +79,7 @@ def result_of_queue(writes):
 
 
 KINDS = [
+    pytest.param(clearing(patch_fields, ClearFields), GetFields, result_of_fields, id="fields"),
     pytest.param(clearing(patch, ClearSet), Members, result_of_set, id="set"),
     pytest.param(clearing(append, ClearLog), lambda key: Latest(key, 100), result_of_log, id="log"),
     pytest.param(enqueue, lambda key: Queued(key, 100), result_of_queue, id="queue"),

@@ -133,6 +133,33 @@ async def test_a_late_clear_does_not_take_newer_fields(store):
     assert await fields(store) == {}
 
 
+async def test_a_late_clear_drops_what_is_older_and_leaves_what_is_newer(store):
+    older = patch(store, {"late": b"1"})
+    await store.do(patch(store, {"a": b"1", "b": b"1"}))
+    await store.do(toggle(store))
+    late = clear(store)
+    newer = toggle(store, "n")
+    await store.do(patch(store, {"b": b"2"}))
+    assert await store.attempt(newer) is True
+    for _ in range(2):
+        with pytest.raises(Outdated):
+            await store.attempt(late)
+        assert await fields(store) == {"b": b"2", "n": ON}
+    with pytest.raises(Outdated):
+        await store.attempt(older)
+    assert await store.attempt(newer) is True
+    assert await fields(store) == {"b": b"2", "n": ON}
+
+
+async def test_fields_that_something_else_has_set_go_with_a_clear(redis_store):
+    await redis_store.ask("HSET", redis_store.key(), "foreign", "1")
+    late = clear(redis_store)
+    await redis_store.do(patch(redis_store, {"a": b"1"}))
+    with pytest.raises(Outdated):
+        await redis_store.attempt(late)
+    assert await fields(redis_store) == {"a": b"1"}
+
+
 async def test_a_clear_that_arrives_twice_is_one_clear(store):
     once = clear(store)
     assert await store.attempt(once) is True
@@ -256,6 +283,32 @@ async def test_the_stamps_outlive_the_fields_by_a_day(redis_store):
     await redis_store.do(clear(redis_store))
     assert await redis_store.ask("PTTL", beside) / 1000 == pytest.approx(DAY, abs=1)
     assert await redis_store.ask("HKEYS", beside) == [b"~all"]
+
+
+async def test_stamps_of_dropped_fields_are_let_go_after_a_day(redis_store):
+    stamp = f"{int(redis_store.clock.now() * 1000) & ~0xF:012x}0000aaaaaaaa"
+    day_ago = f"{int(stamp[:12], 16) - DAY * 1000 - 1:012x}0000aaaaaaaa"
+    within = f"{int(stamp[:12], 16) - DAY * 1000 + 1000:012x}0000aaaaaaaa"
+    for name in ("turned", "stays"):
+        await redis_store.attempt(toggle(redis_store, name, day_ago))
+    await redis_store.attempt(patch(redis_store, {"old": None}, day_ago))
+    await redis_store.attempt(patch(redis_store, {"recent": None}, within))
+    await redis_store.ask("HDEL", redis_store.key(), "turned")
+    await redis_store.attempt(patch(redis_store, {"new": None}, stamp))
+    held = set(await redis_store.ask("HKEYS", companion(redis_store.key()))) - {b"~sweep"}
+    assert held == {b"f:stays", b"c:stays", b"f:recent", b"f:new"}
+
+
+async def test_stamps_of_dropped_fields_are_let_go_among_thousands_that_stay(redis_store):
+    stamp = f"{int(redis_store.clock.now() * 1000) & ~0xF:012x}0000aaaaaaaa"
+    day_ago = f"{int(stamp[:12], 16) - DAY * 1000 - 1:012x}0000aaaaaaaa"
+    for hundred in range(20):
+        changes = {f"{hundred}-{number}": b"1" if number % 10 else None for number in range(100)}
+        await redis_store.attempt(patch(redis_store, changes, day_ago))
+    for number in range(60):
+        await redis_store.attempt(patch(redis_store, {f"new-{number}": None}, stamp))
+    slots = await redis_store.ask("HKEYS", companion(redis_store.key()))
+    assert len([slot for slot in slots if not slot.startswith(b"f:new-")]) == 1800 + len([b"~sweep"])
 
 
 async def test_forgotten_scripts_are_sent_again(redis_store):

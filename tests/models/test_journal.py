@@ -18,7 +18,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from polly_state.commands import PatchFields, stamp_of
-from polly_state.commands.base import TTL
+from polly_state.commands.endings import TTL
 from polly_state.errors import LocalStoreFull
 from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
@@ -32,10 +32,13 @@ from tests.models.writers import (
     HASHES,
     SHORT,
     Totals,
+    append,
     clear,
     contents,
     deliver,
+    enqueue,
     held,
+    member,
     patch,
     register,
     touch,
@@ -45,7 +48,7 @@ from tests.models.writers import (
 pytestmark = pytest.mark.blocking
 
 MAX_ENTRIES, MAX_BYTES = 7, 2200
-KINDS = (register, patch, clear, touch, None)
+KINDS = (register, patch, clear, touch, member, append, enqueue, None)
 HOLDERS = ("one", "two")
 
 
@@ -128,11 +131,7 @@ class Journaled(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.001, 0.5, SHORT * 0.6]))
     def time_passes(self, seconds):
-        # A key that ends while writes to it are kept, here or in Redis, is another matter.
-        found = (*held(self.acked).values(), *held(self.redis).values())
-        ends = [each for _, each in found if each is not None]
-        if min(ends, default=float("inf")) > self.time() + seconds + 0.01:
-            self.time.advance(seconds)
+        self.time.advance(seconds)
 
     @rule(size=st.integers(1, 10))
     def is_sent(self, size):

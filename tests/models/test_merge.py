@@ -14,8 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from polly_state.commands import (
     Add,
-    GetFields,
+    Append,
+    ClearFields,
+    ClearLog,
+    ClearSet,
+    Enqueue,
     PatchFields,
+    PatchSet,
     SetRegister,
     ToggleField,
     companion,
@@ -23,13 +28,19 @@ from polly_state.commands import (
     stamp_of,
 )
 from polly_state.keyspace import Keyspace
-from polly_state.stamps import HybridClock, time_of
+from polly_state.stamps import HybridClock
 from tests.models.writers import (
+    CLEARS,
     COUNTERS,
     FIELDS,
     HASHES,
+    KEYS,
+    LIMIT,
+    LOGS,
     LONG,
+    QUEUES,
     REGISTERS,
+    SETS,
     Totals,
     contents,
     deliver,
@@ -42,8 +53,8 @@ pytestmark = pytest.mark.blocking
 
 ON, OFF = b"true", b"false"
 ORIGINS = ("0000000a", "0000000b", "0000000c")
-# The differences that matter are of hours; how long a command was on its way is not one.
-ROUGHLY = 600
+# The writers' clocks are minutes apart; how long a command was on its way is no difference.
+ROUGHLY = 20
 
 
 class Local:
@@ -83,18 +94,26 @@ class Remote:
 
     def read(self):
         found = {}
-        for key in (*REGISTERS, *HASHES, *COUNTERS):
+        for key in KEYS:
             own = self._own(key)
-            content = self._connection.hgetall(own) if key in HASHES else self._connection.get(own)
-            if content is None or content == {}:
-                continue
-            left = self._connection.pttl(own)
-            ends = None if left < 0 else time.time() + left / 1000
-            found[key] = (GetFields(key).decode(content) if key in HASHES else content, ends)
+            if self._connection.exists(own):
+                left = self._connection.pttl(own)
+                found[key] = (self._content(key, own), None if left < 0 else time.time() + left / 1000)
         return found
 
+    def _content(self, key, own):
+        if key in HASHES:
+            return {field.decode(): content for field, content in self._connection.hgetall(own).items()}
+        if key in SETS:
+            return {member.decode(): b"" for member in self._connection.smembers(own)}
+        if key in LOGS:
+            return {entry[:24].decode(): entry[24:] for entry in self._connection.zrange(own, 0, -1)}
+        if key in QUEUES:
+            return {parts[b"id"].decode(): parts[b"content"] for _, parts in self._connection.xrange(own)}
+        return self._connection.get(own)
+
     def forget(self):
-        for key in (*REGISTERS, *HASHES, *COUNTERS):
+        for key in KEYS:
             self._connection.delete(self._own(key), companion(self._own(key)))
 
     def _own(self, key):
@@ -107,13 +126,21 @@ class Merged:
     def __init__(self, writes):
         self._newest, self._totals, self._ends = {}, {}, {}
         for write in sorted(writes, key=stamp_of):
-            key, ends = write.key, None if write.ttl is None else time_of(write.stamp) + write.ttl
+            key, ends = write.key, write.expires_at
             match write:
+                case ClearFields() | ClearSet() | ClearLog():
+                    self._newest = {slot: content for slot, content in self._newest.items() if slot[0] != key}
                 case SetRegister():
                     self._newest[key, None] = write.content
                     self._ends[key] = ends
                 case PatchFields():
                     self._newest |= {(key, field): content for field, content in write.changes.items()}
+                    self._ends[key] = ends
+                case PatchSet():
+                    self._newest |= {(key, name): b"" if there else None for name, there in write.changes.items()}
+                    self._ends[key] = ends
+                case Append() | Enqueue():
+                    self._newest[key, write.stamp] = write.content
                     self._ends[key] = ends
                 case Add():
                     slot = (key, write.origin, write.by > 0)
@@ -127,6 +154,9 @@ class Merged:
                 found[key] = content
             elif content is not None:
                 found.setdefault(key, {})[field] = content
+        for key in LOGS:
+            if key in found:
+                found[key] = dict(sorted(found[key].items())[-LIMIT:])
         counts = {}
         for (key, _, up), total in self._totals.items():
             counts[key] = counts.get(key, 0) + (total if up else -total)
@@ -178,6 +208,27 @@ class Merge(RuleBasedStateMachine):
     def toggles(self, key, field, on, writer):
         clock = self.clocks[writer]
         self.send(*ToggleField(key, clock.stamp(), field, ON, OFF, ttl_of(key, LONG)).settled(on, clock.stamp()))
+
+    @rule(
+        key=st.sampled_from(SETS),
+        changes=st.dictionaries(st.sampled_from(FIELDS), st.booleans(), min_size=1),
+        data=st.data(),
+    )
+    def patches_a_set(self, key, changes, data):
+        command = PatchSet(key, self.clocks[data.draw(st.integers(0, 2))].stamp(), changes, ttl_of(key, LONG))
+        self.send(*command.settled(True, command.stamp))
+
+    @rule(key=st.sampled_from(LOGS), content=st.sampled_from([b"", b"1"]), writer=st.integers(0, 2))
+    def appends(self, key, content, writer):
+        self.send(Append(key, self.clocks[writer].stamp(), content, LIMIT, ttl_of(key, LONG)))
+
+    @rule(key=st.sampled_from(QUEUES), content=st.sampled_from([b"", b"1"]), writer=st.integers(0, 2))
+    def enqueues(self, key, content, writer):
+        self.send(Enqueue(key, self.clocks[writer].stamp(), content, ttl_of(key, LONG)))
+
+    @rule(key=st.sampled_from(sorted(CLEARS)), writer=st.integers(0, 2))
+    def clears(self, key, writer):
+        self.send(CLEARS[key](key, self.clocks[writer].stamp()))
 
     @rule(key=st.sampled_from(COUNTERS), by=st.sampled_from([1, 7, -2]), writer=st.integers(0, 2))
     def adds(self, key, by, writer):

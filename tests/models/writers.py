@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 
-from polly_state.commands import Add, ClearFields, Outdated, PatchFields, SetRegister, Touch
+from polly_state.commands import (
+    Add,
+    Append,
+    ClearFields,
+    ClearLog,
+    ClearSet,
+    Enqueue,
+    Outdated,
+    PatchFields,
+    PatchSet,
+    SetRegister,
+    Touch,
+)
 from polly_state.keyspace import Keyspace
 
 LONG, SHORT = 10_000.0, 10.0
 FIELDS = ("a", "b", "c")
 # Two keys of each kind; nothing but its own kind of write goes to a key.
-REGISTERS, HASHES, COUNTERS = (tuple(f"n:{kind}:{{{n}}}" for n in (1, 2)) for kind in ("r", "h", "c"))
+REGISTERS, HASHES, COUNTERS, SETS, LOGS, QUEUES = KINDS = tuple(
+    tuple(f"n:{kind}:{{{n}}}" for n in (1, 2)) for kind in "rhcslq"
+)
 TOUCHED = REGISTERS[0]
-KEYS = (*REGISTERS, *HASHES, *COUNTERS)
+KEYS = tuple(key for keys in KINDS for key in keys)
+CLEARS = {key: kind for keys, kind in ((HASHES, ClearFields), (SETS, ClearSet), (LOGS, ClearLog)) for key in keys}
+LIMIT = 3
 
 contents = st.none() | st.sampled_from([b"", b"1", b"two", b"\xff\x00"])
 ttls = st.sampled_from([None, None, LONG, 2 * LONG])
@@ -47,8 +63,24 @@ def patch(draw, stamp):
     return PatchFields(key, stamp, {draw(st.sampled_from(FIELDS)): draw(contents)}, ttl_of(key))
 
 
+def member(draw, stamp):
+    key = draw(st.sampled_from(SETS))
+    return PatchSet(key, stamp, {draw(st.sampled_from(FIELDS)): draw(st.booleans())}, ttl_of(key))
+
+
+def append(draw, stamp):
+    key = draw(st.sampled_from(LOGS))
+    return Append(key, stamp, draw(st.sampled_from([b"", b"1"])), LIMIT, ttl_of(key))
+
+
+def enqueue(draw, stamp):
+    key = draw(st.sampled_from(QUEUES))
+    return Enqueue(key, stamp, draw(st.sampled_from([b"", b"1"])), ttl_of(key))
+
+
 def clear(draw, stamp):
-    return ClearFields(draw(st.sampled_from(HASHES)), stamp)
+    key = draw(st.sampled_from(sorted(CLEARS)))
+    return CLEARS[key](key, stamp)
 
 
 def touch(draw, stamp):

@@ -301,3 +301,44 @@ def test_a_journal_that_was_closed_says_that_it_cannot_be_used(path):
     shutil.rmtree(path.parent)
     with pytest.raises(StoreUnavailable, match="cannot be used"):
         record(journal, write())
+
+
+def test_of_what_is_given_up_the_newest_stay_and_all_are_counted(path, monkeypatch):
+    monkeypatch.setattr("polly_state.store.sqlite_journal.MAX_DEAD", 3)
+    journal = opened(path)
+    doomed = [write(f"k{number}") for number in range(5)]
+    record(journal, *doomed)
+    for number, row in enumerate(journal.batch(10)):
+        journal.bury(row, "WRONGTYPE", NOW + number)
+    assert [each.row.command for each in journal.dead()] == doomed[2:]
+    journal.close()
+    journal = opened(path)
+    assert journal.statistics().dead == 5
+    assert journal.drop(dead=True) == 3
+    assert journal.statistics().dead == 0
+    journal.close()
+
+
+def test_what_is_given_up_takes_no_more_bytes_than_what_is_kept(path):
+    journal = opened(path, max_bytes=5000)
+    for _ in range(10):
+        record(journal, write(content=b"x" * 1000))
+        journal.bury(journal.batch(1)[0], "OOM", NOW)
+    assert 3 <= len(journal.dead()) < 5
+    assert journal.statistics().dead == 10
+    journal.close()
+
+
+def test_a_journal_of_the_first_version_is_taken_over(path):
+    journal = opened(path)
+    kept = write()
+    record(journal, kept)
+    journal.close()
+    with sqlite3.connect(path) as connection:
+        connection.executescript("ALTER TABLE totals DROP COLUMN forgotten; PRAGMA user_version = 1")
+    connection.close()
+    journal = opened(path)
+    assert commands(journal) == [kept]
+    assert journal.statistics()[::2] == (1, 0)
+    journal.close()
+    opened(path).close()

@@ -11,8 +11,7 @@ if newest <= stamp then
     redis.call('HSET', KEYS[2], '~all', stamp)
 end
 local last = redis.call('ZRANGE', KEYS[1], -1, -1)[1]
-if not last then redis.call('HDEL', KEYS[2], '~ttl') end
-expire(KEYS[1], KEYS[2], stamp, '')
+cleared(KEYS[1], KEYS[2], stamp)
 if last and string.sub(last, 1, #stamp) > newest then newest = string.sub(last, 1, #stamp) end
 if newest > stamp then return outdated(newest) end
 return 1

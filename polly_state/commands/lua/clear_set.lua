@@ -19,7 +19,7 @@ if all <= stamp then
     end
     redis.call('HSET', KEYS[2], '~all', stamp)
 end
-if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HDEL', KEYS[2], '~ttl', '~sweep') end
-expire(KEYS[1], KEYS[2], stamp, '')
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HDEL', KEYS[2], '~sweep') end
+cleared(KEYS[1], KEYS[2], stamp)
 if newest > stamp then return outdated(newest) end
 return 1

@@ -7,6 +7,7 @@ for at = 3, #ARGV, 3 do
     if held > newest then newest = held end
 end
 if newest > stamp then return outdated(newest) end
+local at, settles = ending(KEYS[1], KEYS[2], stamp, ARGV[2])
 local dropped = false
 for at = 3, #ARGV, 3 do
     if ARGV[at + 1] == 'set' then
@@ -23,16 +24,8 @@ for at = 3, dropped and #ARGV or 0, 3 do
         redis.call('HSET', KEYS[2], 'f:' .. ARGV[at], stamp)
     end
 end
--- Tombstones of fields in a hash that lives on are let go in passing.
-if dropped and redis.call('HLEN', KEYS[2]) % 128 == 0 then
-    local stamps = redis.call('HGETALL', KEYS[2])
-    for at = 1, #stamps, 2 do
-        local kind, field = string.match(stamps[at], '^([fc]):(.*)$')
-        if kind and redis.call('HEXISTS', KEYS[1], field) == 0
-            and time_of(string.sub(stamps[at + 1], -CLAIM)) < time_of(stamp) - TOMBSTONE then
-            redis.call('HDEL', KEYS[2], stamps[at])
-        end
-    end
+if dropped then
+    sweep(KEYS[2], stamp, 'f:c:', function(field) return redis.call('HEXISTS', KEYS[1], field) == 0 end)
 end
-expire(KEYS[1], KEYS[2], stamp, ARGV[2])
+expire(KEYS[1], KEYS[2], stamp, at, settles)
 return 1

@@ -1,7 +1,8 @@
 -- KEYS: string, companion. ARGV: stamp, 'set' or 'del', ttl in ms or '' or 'keep', condition, content, expected content
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'string' and kind ~= 'none' then return redis.error_reply('WRONGTYPE the key holds a ' .. kind) end
-local held = redis.call('HGET', KEYS[2], '~value') or ''
+local held, noted = unpack(redis.call('HMGET', KEYS[2], '~value', '~ttl'))
+held, noted = held or '', noted or ''
 local stamp, condition = ARGV[1], ARGV[4]
 if held == stamp then return 1 end
 if held > stamp then
@@ -15,6 +16,7 @@ if condition ~= '' then
     if condition == 'EQ' and content ~= ARGV[6] then return 0 end
     claim(KEYS[2], '~claims', stamp, '1')
 end
+local at
 if ARGV[2] == 'del' then
     redis.call('DEL', KEYS[1])
 elseif ARGV[3] == 'keep' then
@@ -23,5 +25,10 @@ else
     redis.call('SET', KEYS[1], ARGV[5])
 end
 redis.call('HSET', KEYS[2], '~value', stamp)
-expire(KEYS[1], KEYS[2], stamp, ARGV[3] == 'keep' and '' or ARGV[3], true)
+if string.sub(noted, 1, 24) > stamp then
+    at = string.sub(noted, 26)
+elseif tonumber(ARGV[3]) then
+    at = text(time_of(stamp) + tonumber(ARGV[3]))
+end
+expire(KEYS[1], KEYS[2], stamp, at, false)
 return 1

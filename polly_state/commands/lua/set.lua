@@ -6,6 +6,7 @@ for at = 3, #ARGV, 2 do
     if held[at] > newest then newest = held[at] end
 end
 if newest > stamp then return outdated(newest) end
+local at, settles = ending(KEYS[1], KEYS[2], stamp, ARGV[2])
 local dropped = false
 for at = 3, #ARGV, 2 do
     if ARGV[at + 1] == 'add' then
@@ -26,5 +27,5 @@ end
 if dropped then
     sweep(KEYS[2], stamp, 'e:', function(member) return redis.call('SISMEMBER', KEYS[1], member) == 0 end)
 end
-expire(KEYS[1], KEYS[2], stamp, ARGV[2])
+expire(KEYS[1], KEYS[2], stamp, at, settles)
 return 1

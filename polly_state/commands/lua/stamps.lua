@@ -17,32 +17,43 @@ local function keep_companion(key, companion)
     return redis.call('PEXPIRE', companion, text(math.max(left, 0) + TOMBSTONE))
 end
 
--- A ttl runs from the stamp, not from when the command arrives: '' is none. The newest write with one settles when the
--- key ends, in whatever order they arrive; what is *whole* with each write need not remember that.
-local function expire(key, companion, stamp, ttl, whole)
-    if ttl ~= '' then
-        local held = redis.call('HGET', companion, '~ttl') or ''
-        local at = text(time_of(stamp) + tonumber(ttl))
-        if string.sub(held, 1, 24) > stamp then
-            at = string.sub(held, 26)
-        elseif not whole then
-            redis.call('HSET', companion, '~ttl', stamp .. ' ' .. at)
-        end
-        redis.call('PEXPIREAT', key, at)
+-- A ttl runs from the stamp: '' is none. The newest write with one settles when the key ends, in whatever order they
+-- arrive. One that is late, or comes again, leaves the end of what is there as it is, and what it brings back ends when the
+-- newest would have had it end. To be asked before the write: the end, or nil, and whether this settles it.
+local function ending(key, companion, stamp, ttl)
+    if ttl == '' then return nil, false end
+    local noted = redis.call('HGET', companion, '~ttl') or ''
+    if string.sub(noted, 1, 24) < stamp then return text(time_of(stamp) + tonumber(ttl)), true end
+    if redis.call('EXISTS', key) == 1 then return nil, false end
+    return string.sub(noted, 26), false
+end
+
+local function expire(key, companion, stamp, at, settles)
+    if at then redis.call('PEXPIREAT', key, at) end
+    if settles then redis.call('HSET', companion, '~ttl', stamp .. ' ' .. at) end
+    return keep_companion(key, companion)
+end
+
+-- What is left after a clear is newer, and so does not end as what is older had settled.
+local function cleared(key, companion, stamp)
+    local noted = redis.call('HGET', companion, '~ttl')
+    if noted and string.sub(noted, 1, 24) < stamp then
+        redis.call('HDEL', companion, '~ttl')
+        redis.call('PERSIST', key)
     end
     return keep_companion(key, companion)
 end
 
 -- Old stamps of parts that are *gone* are let go in passing: a few of them, from where the last sweep ended, with one in
--- sixteen writes. A part without a value has its stamp for a name.
-local function sweep(companion, stamp, prefix, gone)
+-- sixteen writes. A part without a value has its stamp for a name, and claims are as old as their last.
+local function sweep(companion, stamp, prefixes, gone)
     if string.sub(stamp, 12, 12) ~= '0' then return end
     local from = redis.call('HGET', companion, '~sweep') or '0'
     local found = redis.call('HSCAN', companion, from, 'COUNT', '128')
     local slots, oldest = found[2], time_of(stamp) - TOMBSTONE
     for at = 1, #slots, 2 do
-        if string.sub(slots[at], 1, 2) == prefix then
-            local name, held = string.sub(slots[at], 3), slots[at + 1]
+        if string.find(prefixes, string.sub(slots[at], 1, 2), 1, true) then
+            local name, held = string.sub(slots[at], 3), string.sub(slots[at + 1], -CLAIM)
             if time_of(held == '' and name or held) < oldest and gone(name) then redis.call('HDEL', companion, slots[at]) end
         end
     end
