@@ -9,6 +9,7 @@ from polly_state.commands.base import (
     companion,
     ended,
     load_scripts,
+    outlived,
     stamp_of,
 )
 from polly_state.commands.counters import MAX_COUNT, Add, Count
@@ -55,5 +56,6 @@ __all__ = [
     "companion",
     "ended",
     "load_scripts",
+    "outlived",
     "stamp_of",
 ]

@@ -27,6 +27,7 @@ __all__ = [
     "ended",
     "load_scripts",
     "milliseconds",
+    "outlived",
     "stamp_of",
 ]
 
@@ -79,6 +80,8 @@ class Command(Generic[T]):
     script: ClassVar[Script | None] = None
     sweeps: ClassVar[bool] = False
     """Whether it makes everything moot that was written to the key before."""
+    cumulative: ClassVar[bool] = False
+    """Whether the next one on its slot has to tell of it, also after it has ended."""
 
     key: str
 
@@ -208,6 +211,11 @@ def ended(command: Command[Any], stamp: str) -> bool:
     """Whether the key, as *command* would have it, had ended when *stamp* was given out."""
     ends = command.expires_at
     return ends is not None and ends <= time_of(stamp)
+
+
+def outlived(command: Command[Any], stamp: str) -> bool:
+    """Whether *command* is moot for a key that was written to again at *stamp*, since all it wrote had ended."""
+    return bool(stamp) and ended(command, stamp) and not command.tombstone and not command.cumulative
 
 
 def load_scripts(kind: type[Command[Any]] | None = None) -> None:

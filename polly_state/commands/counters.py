@@ -64,6 +64,7 @@ class Add(Stamped[int]):
     """
 
     script = Script("add")
+    cumulative = True
 
     origin: str
     total: int

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
-from polly_state.commands import Command, ended, stamp_of
+from polly_state.commands import Command, ended, outlived, stamp_of
 from polly_state.store.base import Ack
 from polly_state.store.journal import MAX_DEAD, DeadRow, JournalStatistics, Row, full, prolonged, weight
 
@@ -67,7 +67,9 @@ class MemoryJournal:
                 if not command.supersedes(held.command):
                     continue
                 command = command.replacing(held.command)  # noqa: PLW2901
-                self._drop(held)
+                self._drop(slots.pop(command.slot))
+            for slot in [slot for slot, row in slots.items() if outlived(row.command, stamp_of(command))]:
+                self._drop(slots.pop(slot))
             command = self._prolonged(slots, command)  # noqa: PLW2901
             slots[command.slot] = Row(next(self._numbers), now, command)
             self._count += 1

@@ -72,6 +72,10 @@ class Replay:
             self._size = max(1, self._size // 2)
             await asyncio.sleep(CROWDED)
             return
+        except LocalStoreFull:
+            # To bring the log into the file makes room for what takes rows away, if anything does.
+            await asyncio.to_thread(self._journal.upkeep, None)
+            raise
         took = time.monotonic() - began
         self._size = max(1, self._size // 2) if took > SLOW else min(LARGEST, self._size + GROWTH)
         await asyncio.sleep(max(0.0, len(rows) / RATE - took))

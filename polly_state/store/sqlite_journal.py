@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from polly_state.commands import Command, stamp_of
+from polly_state.commands import Command, outlived, stamp_of
 from polly_state.errors import CorruptValue
 from polly_state.stamps import time_of
 from polly_state.store.base import Ack
@@ -84,6 +84,9 @@ class SqliteJournal:
             if held:
                 command = command.replacing(held[0].command)  # noqa: PLW2901
                 self._delete("number = ?", held[0].number)
+            for row in self._rows("key = ? AND expires_at <= ?", command.key, now):
+                if outlived(row.command, stamp_of(command)):
+                    self._delete("number = ?", row.number)
             self._insert(command, now)
 
     def settle(self, rows: Iterable[Row]) -> None:

@@ -19,19 +19,24 @@ QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
 
 
 @contextmanager
-def full(directory):
-    """No file grows beyond what the journal has now."""
+def full(directory, *, room):
+    """The log of the journal cannot grow, and the file that it is brought into has *room* or not."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     (log,) = directory.glob("*-wal")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size if room else 1000, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+async def degraded(proxy, state):
+    proxy.refuse()
+    proxy.reset()
+    await until(lambda: state.mode is Mode.DEGRADED)
+
+
 async def test_what_cannot_be_settled_is_answered_and_sent_all_the_same(server, tmp_path, monkeypatch):
-    # To bring the log into the file would make room.
     monkeypatch.setattr("polly_state.store.redis_stack.TIDY_INTERVAL", 1000.0)
     namespace, directory = f"full-{secrets.token_hex(4)}", tmp_path / "state"
     async with (
@@ -41,12 +46,10 @@ async def test_what_cannot_be_settled_is_answered_and_sent_all_the_same(server, 
     ):
         values, counts = state.map("m", str), state.counters("c")
         await counts.value("a")
-        proxy.refuse()
-        proxy.reset()
-        await until(lambda: state.mode is Mode.DEGRADED)
+        await degraded(proxy, state)
         await values.set("a", "kept")
         await counts.add("a", 3)
-        with full(directory):
+        with full(directory, room=False):
             with pytest.raises(LocalStoreFull):
                 await values.set("b", "x" * 10_000)
             proxy.heal()
@@ -62,3 +65,22 @@ async def test_what_cannot_be_settled_is_answered_and_sent_all_the_same(server, 
         assert await other.counters("c").value("a") == 4
         # Each of them is noted once, however often it was sent.
         assert state._stack._resilient._ring.noted == 4
+
+
+async def test_the_replay_makes_the_room_that_it_needs(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("polly_state.store.redis_stack.TIDY_INTERVAL", 1000.0)
+    namespace, directory = f"full-{secrets.token_hex(4)}", tmp_path / "state"
+    async with (
+        FaultProxy(server.url) as proxy,
+        state_at(proxy.url, namespace=namespace, breaker=QUICK, directory=directory) as state,
+    ):
+        values = state.map("m", str)
+        await degraded(proxy, state)
+        for number in range(20):
+            await values.set(number, "x" * 1000)
+        with full(directory, room=True):
+            with pytest.raises(LocalStoreFull):
+                await values.set("b", "x" * 10_000)
+            proxy.heal()
+            await until(lambda: state.mode is Mode.CONNECTED)
+        assert state.health().pending == 0

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,9 @@ from polly_state import ConfigurationError, LocalStoreFull, StoreUnavailable
 from polly_state.commands import Add, ClearFields, PatchFields, SetRegister
 from polly_state.stamps import HybridClock
 from polly_state.store.journal import JournalBusy
+from polly_state.store.memory_journal import MemoryJournal
 from polly_state.store.sqlite_journal import SqliteJournal
+from polly_state.testing import Clock
 
 pytestmark = pytest.mark.blocking
 
@@ -342,3 +345,27 @@ def test_a_journal_of_the_first_version_is_taken_over(path):
     assert journal.statistics()[::2] == (1, 0)
     journal.close()
     opened(path).close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_what_had_ended_before_its_key_was_written_to_again_is_not_kept(path, kind):
+    journal = opened(path) if kind == "disk" else MemoryJournal(100)
+    time = Clock()
+    clock = HybridClock("aaaaaaaa", wall=time, monotonic=time)
+    old, gone = (
+        PatchFields("h", clock.stamp(), {field: content}, 5.0) for field, content in (("a", b"1"), ("b", None))
+    )
+    first = Add("c", clock.stamp(), "bbbbbbbb", 3, 3, 5.0)
+    record(journal, old, gone, first, now=time())
+    time.advance(4.0)
+    alive = PatchFields("h", clock.stamp(), {"c": b"1"}, 5.0)
+    record(journal, alive, now=time())
+    ends = [row.command.expires_at for row in journal.pending("h")]
+    assert ends == [pytest.approx(alive.expires_at, abs=0.01)] * len(ends)
+    time.advance(6.0)
+    new, again = PatchFields("h", clock.stamp(), {"d": b"1"}, 5.0), Add("c", clock.stamp(), "bbbbbbbb", 4, 1, 5.0)
+    record(journal, new, again, now=time())
+    assert [list(row.command.changes) for row in journal.pending("h")] == [["b"], ["d"]]
+    assert [replace(again, base=3)] == [row.command for row in journal.pending("c")]
+    assert len(journal) == 3
+    journal.close()
