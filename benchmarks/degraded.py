@@ -28,8 +28,8 @@ from typing import Any
 from benchmarks.contestants import CONTESTANTS, OURS, PEERS
 from benchmarks.run import Plan, Report, new_server, opened, quantile, row_of_times
 from benchmarks.values import IDS, profile
+from benchmarks.watch import Watch
 from polly_state import Mode, PollyState, Settings
-from polly_state.events import ModeChanged
 from polly_state.testing import Server
 
 __all__ = ["PLAN", "run"]
@@ -49,20 +49,6 @@ PROMISED = {
     "thaw_to_connected_max": 1.25,
     "restart_to_connected_max": 1.25,
 }
-
-
-class Watch:
-    """Notes when a mode was last entered; an observer of a state."""
-
-    def __init__(self) -> None:
-        self.entered: dict[Mode, float] = {}
-        self.changed = asyncio.Event()
-
-    def __call__(self, event: Any) -> None:
-        if isinstance(event, ModeChanged):
-            self.entered[event.mode] = perf_counter()
-            self.changed.set()
-            self.changed = asyncio.Event()
 
 
 async def run(plan: Plan) -> Report:

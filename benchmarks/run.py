@@ -22,6 +22,7 @@ from benchmarks.values import IDS, profile
 from polly_state.testing import Server, available
 
 __all__ = [
+    "MICRO",
     "Plan",
     "Report",
     "Window",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import sys
+import time
 
 import pytest
 
+from benchmarks import degraded_write, labels, recovery, replay
 from benchmarks.__main__ import main
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.run import Report, Window, opened, paired, row, turns
+from benchmarks.run import Plan, Report, Window, opened, paired, row, turns
+from benchmarks.watch import watched
 
 ABSENT = ("coredis", "glide", "cashews", "aiocache")
 
@@ -36,6 +41,65 @@ def test_a_row_holds_medians_in_microseconds():
     windows = [Window(10, seconds, 0.5, [0.001, 0.002]) for seconds in (1.0, 2.0, 5.0)]
     expected = {"ops_s": 5, "p50_us": 1000.0, "p99_us": 2000.0, "cpu_us": 50_000.0}
     assert expected.items() <= row("ours", "get", 1, windows).items()
+
+
+@pytest.fixture
+def quiet():
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.blocking
+async def test_a_stall_is_what_another_task_waits():
+    async with watched() as stall:
+        await asyncio.sleep(0.01)
+        time.sleep(0.05)  # noqa: ASYNC251 - the stall
+        await asyncio.sleep(0.01)
+    assert stall.longest > 0.04
+
+
+@pytest.mark.blocking
+async def test_what_an_outage_costs_is_measured_in_each_phase_and_nothing_is_lost(monkeypatch, quiet):
+    monkeypatch.setattr(recovery, "IDS", 2)
+    monkeypatch.setattr(recovery, "TASKS", 10)
+    report = await recovery.run(Plan(1, 0.3))
+    drains = [line for line in report.rows if line["op"] == "drain"]
+    assert [(line["fault"], line["journal"]) for line in drains] == [
+        ("killed", "memory"),
+        ("killed", "directory"),
+        ("frozen", "memory"),
+        ("frozen", "directory"),
+    ]
+    assert all(line["lost"] == 0 < line["pending"] <= 3 * 2 * 10 for line in drains)
+    assert all(line["answered"] > 0 for line in report.rows if line["op"] in recovery.PHASES)
+
+
+async def test_what_is_not_there_is_lost(server):
+    assert await recovery._lost(server.url, {"v:{nobody}": b"1", "s:{nobody}": b"true"}) == 2
+    assert await replay._missing(server.url, 3) == 3
+
+
+@pytest.mark.blocking
+async def test_every_kept_write_is_replayed_beside_its_users(quiet):
+    report = await replay.run(Plan(1, 0.02))
+    assert [line["lost"] for line in report.rows] == [0] * 6
+    assert all(line["kept_s"] > 0 for line in report.rows if line["op"] == "replay")
+
+
+@pytest.mark.blocking
+async def test_degraded_writes_are_held_against_the_promise_of_their_journal(quiet):
+    report = await degraded_write.run(Plan(1, 0.01))
+    assert {"set_100_p99/memory@1", "set_2000_p99/directory@50", "shared_100_paced_p99/directory@3"} < set(
+        report.ratios
+    )
+    assert {line["refused"] for line in report.rows if "shared" not in line["op"]} == {0}
+
+
+@pytest.mark.blocking
+async def test_labels_are_measured_against_the_link_they_are_put_on():
+    report = await labels.run(Plan(2, 0.005))
+    assert {line["over_link_us"] for line in report.rows if line["contestant"] == "link"} == {0.0}
+    assert {"labels/answer@1", "labels/whole@50", "cpu/unwatched@50"} < set(report.ratios)
 
 
 @pytest.mark.blocking

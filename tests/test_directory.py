@@ -57,7 +57,8 @@ async def test_two_processes_at_once_lose_no_addition(tmp_path):
         from polly_state import PollyState
 
         async def main():
-            async with PollyState.from_env({"POLLY_STATE_DIR": sys.argv[1], "USE_REDIS": "false"}) as state:
+            environ = {"POLLY_STATE_DIR": sys.argv[1], "USE_REDIS": "false", "POLLY_STATE_DEADLINE": "10"}
+            async with PollyState.from_env(environ) as state:
                 for _ in range(300):
                     await state.counters("c").add("x")
                     await state.fields("f", bool).toggle("u", "on")

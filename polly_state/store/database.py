@@ -25,7 +25,7 @@ SCHEMA: Final = f"""
 PRAGMA journal_mode = WAL;
 BEGIN;
 CREATE TABLE journal (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, recorded_at REAL NOT NULL, key TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, recorded_at REAL NOT NULL, key TEXT NOT NULL,
     slot TEXT NOT NULL, stamp TEXT NOT NULL, kind TEXT NOT NULL, fields TEXT NOT NULL, expires_at REAL,
     tombstone INTEGER NOT NULL, size INTEGER NOT NULL, UNIQUE (key, slot)
 );
@@ -33,8 +33,10 @@ CREATE TABLE dead (
     number INTEGER PRIMARY KEY, recorded_at REAL NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, fields TEXT NOT NULL,
     expires_at REAL, code TEXT NOT NULL, died_at REAL NOT NULL
 );
-CREATE TABLE totals (entries INTEGER NOT NULL, bytes INTEGER NOT NULL, forgotten INTEGER NOT NULL DEFAULT 0);
-INSERT INTO totals VALUES (0, 0, 0);
+CREATE TABLE totals (
+    entries INTEGER NOT NULL, bytes INTEGER NOT NULL, turn INTEGER NOT NULL, forgotten INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO totals VALUES (0, 0, 0, 0);
 CREATE TABLE replay (holder TEXT NOT NULL, until REAL NOT NULL);
 INSERT INTO replay VALUES ('', 0);
 PRAGMA application_id = {APPLICATION};
@@ -44,6 +46,10 @@ COMMIT;
 MIGRATION: Final = f"""
 BEGIN;
 ALTER TABLE totals ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+UPDATE totals SET turn = (
+    SELECT IFNULL(MAX(number), 0) FROM (SELECT number FROM journal UNION ALL SELECT number FROM dead)
+);
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
@@ -54,7 +60,7 @@ PRAGMA wal_autocheckpoint = 0;
 PRAGMA journal_size_limit = 16777216;
 """
 PATIENCE: Final = 5.0
-TOKEN: Final = 8
+TURN: Final = 8
 PRIMARY_CODE: Final = 0xFF
 WAITING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 NO_ROOM: Final = frozenset(
@@ -79,16 +85,22 @@ class Database:
         with locked(private_file(path.parent, f"{path.name}-lock")):
             self._connection = _opened(self.path)
         self._connection.execute("PRAGMA busy_timeout = 0")
-        # Whoever commits leaves a new token here: to look at it takes a tenth of a microsecond, and no system call.
+        # Whoever writes leaves a turn here: to look at it takes a tenth of a microsecond, and no system call.
         self._descriptor = os.open(turn, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if os.fstat(self._descriptor).st_size < TOKEN:
-            os.ftruncate(self._descriptor, TOKEN)
-        self._turn = mmap.mmap(self._descriptor, TOKEN)
+        if os.fstat(self._descriptor).st_size < TURN:
+            os.ftruncate(self._descriptor, TURN)
+        self._turn = mmap.mmap(self._descriptor, TURN)
 
     @property
-    def turn(self) -> bytes:
-        """Another one after each commit, of whichever process."""
-        return self._turn[:TOKEN]
+    def turn(self) -> int:
+        """What was last told by whichever process; if that is committed, it is in the file as well."""
+        return int.from_bytes(self._turn[:TURN], "big")
+
+    def tell(self, turn: int) -> None:
+        """Show all processes another *turn*, as the last thing in a transaction that puts it into the file."""
+        # Before the commit, while nobody else writes: so none is shown after a later one. One whose commit fails only
+        # makes others look in vain.
+        self._turn[:TURN] = turn.to_bytes(TURN, "big")
 
     def ask(self, question: str, *parameters: object) -> list[Any]:
         """The rows that *question* finds."""
@@ -114,7 +126,6 @@ class Database:
         finally:
             if self._connection.in_transaction:
                 self.do("ROLLBACK")
-        self._turn[:TOKEN] = os.urandom(TOKEN)
 
     def tidy(self, *statements: tuple[str, object]) -> None:
         """Carry out *statements* and bring the write-ahead log into the file, over a connection of its own; blocks."""
@@ -210,7 +221,9 @@ def _salvage(aside: Path, connection: sqlite3.Connection) -> int:
         _log.warning("the damaged journal could be read no further (%s)", error.sqlite_errorname)
     finally:
         damaged.close()
-    connection.execute("UPDATE totals SET (entries, bytes) = (SELECT COUNT(*), TOTAL(size) FROM journal)")
+    connection.execute(
+        "UPDATE totals SET (entries, bytes, turn) = (SELECT COUNT(*), TOTAL(size), IFNULL(MAX(number), 0) FROM journal)"
+    )
     return copied
 
 

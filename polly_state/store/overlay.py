@@ -94,19 +94,21 @@ class Overlay:
         try:
             with self.journal.writing():
                 # Nobody else writes until this is done: what it finds is what it changes.
-                self.catch_up()
+                if self.journal.stirred():
+                    self.catch_up()
                 self.check(command)
                 entry = self.keyspace.entry(command.key)
                 held = (None if entry is None else entry.copy(),)
                 if not self.keyspace.mirror:
                     command = command.merged(row.command for row in self.journal.pending(command.key))
                 command, value = apply_current(command, self.keyspace, self._clock)
-                self.journal.record(command.settled(value, self._clock.stamp()), self._clock.now())
+                kept = command.settled(value, self._clock.stamp())
+                self.journal.record(kept, self._clock.now())
         except (LocalStoreFull, StoreUnavailable, CommandRejected, JournalBusy):
             if held is not None:
                 self.keyspace.restore(command.key, *held)
             raise
-        if self.keyspace.mirror and command.key in self.journal:
+        if self.keyspace.mirror and (kept or command.key in self.journal):
             self.keyspace.pin(command.key)
         return value
 

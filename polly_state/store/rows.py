@@ -6,12 +6,15 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from polly_state.commands import Command
 from polly_state.errors import CorruptValue
 
 __all__ = ["dump", "kinds", "load"]
+
+#: Made once: `json.dumps` with an argument makes an encoder each time.
+ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def kinds(root: type[Command[Any]] = Command) -> dict[str, type[Command[Any]]]:
@@ -24,10 +27,12 @@ def kinds(root: type[Command[Any]] = Command) -> dict[str, type[Command[Any]]]:
 
 def dump(command: Command[Any]) -> str:
     """The fields of an absolute *command*, without its key, as JSON."""
-    held = {each.name: (getattr(command, each.name), each.default) for each in fields(command) if each.name != "key"}
-    return json.dumps(
-        {name: _plain(value) for name, (value, default) in held.items() if value != default}, ensure_ascii=False
-    )
+    held = {}
+    for each in fields(command):
+        value = getattr(command, each.name)
+        if value != each.default and each.name != "key":
+            held[each.name] = _plain(value)
+    return ENCODE(held)
 
 
 def load(kind: type[Command[Any]] | None, key: str, text: str) -> Command[Any]:

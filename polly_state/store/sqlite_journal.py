@@ -20,6 +20,7 @@ __all__ = ["SqliteJournal"]
 
 COLUMNS: Final = "number, recorded_at, key, kind, fields, expires_at"
 SELECT: Final = f"SELECT {COLUMNS} FROM journal WHERE "
+SLOT: Final = "key = ? AND slot = ?"
 FORGET_DEAD: Final = """DELETE FROM dead WHERE number IN (SELECT number FROM (
     SELECT number, COUNT(*) OVER newer AS rows, SUM(LENGTH(key) + LENGTH(fields)) OVER newer AS bytes
     FROM dead WINDOW newer AS (ORDER BY died_at DESC, number DESC)) WHERE rows > ? OR bytes > ?)"""
@@ -40,8 +41,10 @@ class SqliteJournal:
         self._max_bytes = max_bytes
         self._wall = wall
         self._kinds = kinds()
-        self._seen = b""
-        self._last = self._inserted = 0
+        #: The last turn of which everything is known here.
+        self._seen = 0
+        #: As they are within a transaction.
+        self._entries = self._bytes = self._turn = 0
 
     def __len__(self) -> int:
         return int(self._database.ask("SELECT entries FROM totals")[0][0])
@@ -67,24 +70,35 @@ class SqliteJournal:
     @contextmanager
     def writing(self) -> Generator[None]:
         """See `Journal`: one transaction, with which no other process's overlaps."""
-        self._inserted = 0
         with self._database.transaction():
+            self._entries, self._bytes, self._turn = self._database.ask("SELECT entries, bytes, turn FROM totals")[0]
+            before = self._turn
             yield
-        # Whoever records takes the news first, so that nothing of others lies between.
-        self._last = max(self._last, self._inserted)
+            if self._turn != before:
+                totals = (self._entries, self._bytes, self._turn)
+                self._database.do("UPDATE totals SET entries = ?, bytes = ?, turn = ?", *totals)
+                self._database.tell(self._turn)
+        if self._seen == before:
+            # Nobody else's news lie between.
+            self._seen = self._turn
 
     def record(self, commands: Iterable[Command[Any]], now: float) -> None:
         """See `Journal`."""
         for command in commands:
             if command.sweeps:
                 self._delete("key = ? AND stamp < ?", command.key, stamp_of(command))
-            held = self._rows("key = ? AND slot = ?", command.key, command.slot)
-            if held and not command.supersedes(held[0].command):
+            found = self._database.ask(f"SELECT size, {COLUMNS} FROM journal WHERE {SLOT}", command.key, command.slot)
+            held = next(self._readable(columns for _, *columns in found), None)
+            if held is not None and not command.supersedes(held.command):
                 continue
-            if held:
-                command = command.replacing(held[0].command)  # noqa: PLW2901
-                self._delete("number = ?", held[0].number)
-            for row in self._rows("key = ? AND expires_at <= ?", command.key, now):
+            if held is not None:
+                command = command.replacing(held.command)  # noqa: PLW2901
+            for size, *_ in found:
+                # The row that comes takes its place.
+                self._change(-1, -size)
+            for row in self._rows(
+                f"key = ? AND expires_at <= ? AND NOT ({SLOT})", command.key, now, command.key, command.slot
+            ):
                 if outlived(row.command, stamp_of(command)):
                     self._delete("number = ?", row.number)
             self._insert(command, now)
@@ -110,10 +124,10 @@ class SqliteJournal:
 
     def news(self) -> list[Row]:
         """See `Journal`."""
-        self._seen = self._database.turn
-        rows = self._rows("number > ? ORDER BY number", self._last)
-        if rows:
-            self._last = rows[-1].number
+        # Rows of a later turn are news again the next time.
+        ((turn,),) = self._database.ask("SELECT turn FROM totals")
+        rows = self._rows("number > ? ORDER BY number", self._seen)
+        self._seen = turn
         return rows
 
     def lease_replay(self, holder: str) -> bool:
@@ -168,16 +182,17 @@ class SqliteJournal:
 
     def _insert(self, command: Command[Any], now: float) -> None:
         key, stamp, size = command.key, stamp_of(command), weight(command)
-        self._change_totals(1, size)
+        self._change(1, size)
+        full(self._entries, self._bytes, self._max_entries, self._max_bytes)
         later = "key = ? AND stamp > ? AND expires_at IS NOT NULL"
         later_ends = self._database.ask(f"SELECT stamp, expires_at FROM journal WHERE {later}", key, stamp)
         ends = prolonged(command.expires_at, later_ends)
         self._database.do(
-            "INSERT INTO journal (recorded_at, key, slot, stamp, kind, fields, expires_at, tombstone, size) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(now, key, command.slot, stamp, type(command).__name__, dump(command), ends, command.tombstone, size),
+            "INSERT OR REPLACE INTO journal (number, recorded_at, key, slot, stamp, kind, fields, expires_at, "
+            "tombstone, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(self._turn, now, key, command.slot, stamp, type(command).__name__, dump(command), ends),
+            *(command.tombstone, size),
         )
-        self._inserted = self._database.ask("SELECT last_insert_rowid()")[0][0]
         if ends is not None:
             # The newest end is that of the whole key: the older parts must not be gone before it is replayed, unless
             # they had ended before it was written.
@@ -192,14 +207,14 @@ class SqliteJournal:
         count, size = self._database.ask(f"SELECT COUNT(*), TOTAL(size) FROM journal WHERE {condition}", *parameters)[0]
         if count:
             self._database.do(f"DELETE FROM journal WHERE {condition}", *parameters)
-            self._change_totals(-count, -int(size))
+            self._change(-count, -int(size))
         return int(count)
 
-    def _change_totals(self, entries: int, size: int) -> None:
-        if entries > 0:
-            held, used = self._database.ask("SELECT entries, bytes FROM totals")[0]
-            full(held + entries, used + size, self._max_entries, self._max_bytes)
-        self._database.do("UPDATE totals SET entries = entries + ?, bytes = bytes + ?", entries, size)
+    def _change(self, entries: int, size: int) -> None:
+        """Note what comes or goes within a transaction, each time in another turn, which numbers the row that comes."""
+        self._entries += entries
+        self._bytes += size
+        self._turn += 1
 
     def _set_aside(self, number: int, code: str, now: float) -> None:
         with self.writing():
@@ -212,7 +227,7 @@ class SqliteJournal:
     def _rows(self, condition: str, *parameters: object) -> list[Row]:
         return list(self._readable(self._database.ask(SELECT + condition, *parameters)))
 
-    def _readable(self, found: list[Any]) -> Iterator[Row]:
+    def _readable(self, found: Iterable[Any]) -> Iterator[Row]:
         for columns in found:
             # What this version cannot read is for another one to replay; `batch` puts it with the dead.
             with suppress(CorruptValue):

@@ -269,6 +269,7 @@ class OnDisk(Journaled):
     @precondition(lambda self: len(self.journal))
     @rule(data=st.data())
     def one_is_given_up_and_taken_back(self, data):
+        self.take_news()
         row = data.draw(st.sampled_from(self.content()))
         self.journal.bury(row, "OOM", self.time())
         assert row.number not in {each.number for each in self.content()}

@@ -232,6 +232,39 @@ def test_the_news_are_what_others_wrote(path, journal):
     other.close()
 
 
+def test_ones_own_writes_are_no_news(journal):
+    record(journal, write("a"), write("b"))
+    journal.settle(journal.batch(1))
+    assert not journal.stirred()
+    assert journal.news() == []
+
+
+def test_what_another_wrote_before_ones_own_write_is_news(path, journal):
+    other = opened(path)
+    theirs = write("theirs")
+    record(other, theirs)
+    record(journal, write("mine"))
+    assert theirs in [row.command for row in journal.news()]
+    other.close()
+
+
+def test_what_is_told_before_it_is_committed_is_asked_for_again(path, journal, monkeypatch):
+    other, theirs, seen = opened(path), write("theirs"), []
+    do = journal._database.do
+
+    def looked_at(statement, *parameters):
+        if statement == "COMMIT":
+            seen.append((other.stirred(), other.news()))
+        return do(statement, *parameters)
+
+    monkeypatch.setattr(journal._database, "do", looked_at)
+    record(journal, theirs)
+    assert seen == [(True, [])]
+    assert other.stirred()
+    assert [theirs] == [row.command for row in other.news()]
+    other.close()
+
+
 def test_one_process_at_a_time_replays(path):
     now = [NOW]
     first, second = (opened(path, wall=lambda: now[0]) for _ in range(2))
@@ -269,6 +302,17 @@ def test_a_row_that_cannot_be_read_is_given_up_and_the_others_are_not(path, jour
     assert (len(journal), journal.statistics().dead) == (2, 1)
 
 
+def test_a_row_that_cannot_be_read_makes_room_for_a_newer_one(path, journal):
+    record(journal, write("a"), write("b"))
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE journal SET kind = 'Later' WHERE key = 'b'")
+    connection.close()
+    newer = write("b")
+    record(journal, newer)
+    assert commands(journal)[1:] == [newer]
+    assert (len(journal), journal.statistics().dead) == (2, 0)
+
+
 def test_a_disk_that_is_full_or_gone_is_an_error_and_nothing_is_kept(path):
     script = """
         import resource, sys
@@ -288,11 +332,12 @@ def test_a_disk_that_is_full_or_gone_is_an_error_and_nothing_is_kept(path):
                     journal.record([SetRegister(f"k{acked}", clock.stamp(), b"x" * 200)], 0.0)
                 acked += 1
         except LocalStoreFull:
-            print(acked, len(journal))
+            print(acked, len(journal), len(journal.news()))
     """
     found = subprocess.check_output([sys.executable, "-c", textwrap.dedent(script), path], text=True)
-    acked, held = map(int, found.split())
+    acked, held, news = map(int, found.split())
     assert acked == held > 10
+    assert news == 0
     journal = opened(path, max_entries=10**6, max_bytes=10**9)
     assert len(journal) == acked
     journal.close()
@@ -338,11 +383,15 @@ def test_a_journal_of_the_first_version_is_taken_over(path):
     record(journal, kept)
     journal.close()
     with sqlite3.connect(path) as connection:
-        connection.executescript("ALTER TABLE totals DROP COLUMN forgotten; PRAGMA user_version = 1")
+        for column in ("forgotten", "turn"):
+            connection.execute(f"ALTER TABLE totals DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version = 1")
     connection.close()
     journal = opened(path)
-    assert commands(journal) == [kept]
-    assert journal.statistics()[::2] == (1, 0)
+    newer = write("b")
+    record(journal, newer)
+    assert commands(journal) == [kept, newer]
+    assert journal.statistics()[::2] == (2, 0)
     journal.close()
     opened(path).close()
 
