@@ -36,9 +36,9 @@ class Verdict:
     lost: int = 0
     doubled: int = 0
     stale: int = 0
-    """Reads that gave an older value than the reader's own last write."""
+    """Reads that gave less than the reader's own last write."""
     false_labels: int = 0
-    """Reads that called old what they gave new, or gave a default for what was there."""
+    """Reads that said of an old value that Redis has it."""
     examples: list[str] = field(default_factory=list)
 
     def blame(self, count: str, what: str) -> None:
@@ -166,7 +166,7 @@ def _write(held: dict[Any, set[Any]], at: Any, value: Any, call: Call, *, sure: 
 def _check_read(call: Call, possible: set[Any], verdict: Verdict) -> None:
     if call.label == DEFAULT:
         if None not in possible:
-            verdict.blame("false_labels", f"a default for {call.key}, which this process has written")
+            verdict.blame("stale", f"a default for {call.key}, which this process has written")
     elif call.result not in possible:
         verdict.blame("stale", f"{call.result} at {call.key} instead of {sorted(map(str, possible))}")
 

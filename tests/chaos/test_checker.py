@@ -98,7 +98,7 @@ def test_a_read_of_less_than_ones_own_write_is_found():
 
 def test_a_default_for_what_is_known_is_found():
     calls = [call("register", "a", "1"), call("read", "a", label="default")]
-    assert judged(calls, {"registers": {"a": "1"}}).false_labels == 1
+    assert judged(calls, {"registers": {"a": "1"}}).stale == 1
 
 
 def test_an_old_value_that_is_said_to_come_from_redis_is_found():
