@@ -2,6 +2,15 @@
 
 from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, companion, load_scripts, stamp_of
 from polly_state.commands.counters import MAX_COUNT, Add, Count
+from polly_state.commands.entries import (
+    ClaimLoad,
+    DropEntry,
+    EndLoad,
+    LoadClaim,
+    PutEntry,
+    RenewLoad,
+    loads_channel,
+)
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
 from polly_state.commands.queues import Enqueue, Queued
@@ -13,6 +22,7 @@ __all__ = [
     "MAX_COUNT",
     "Add",
     "Append",
+    "ClaimLoad",
     "ClearFields",
     "ClearLog",
     "ClearSet",
@@ -21,7 +31,9 @@ __all__ = [
     "Contains",
     "Count",
     "Delete",
+    "DropEntry",
     "Effect",
+    "EndLoad",
     "Enqueue",
     "Expire",
     "Get",
@@ -29,12 +41,15 @@ __all__ = [
     "GetFields",
     "Item",
     "Latest",
+    "LoadClaim",
     "Members",
     "Outdated",
     "PatchFields",
     "PatchSet",
     "Persist",
+    "PutEntry",
     "Queued",
+    "RenewLoad",
     "Script",
     "Set",
     "SetRegister",
@@ -44,5 +59,6 @@ __all__ = [
     "Touch",
     "companion",
     "load_scripts",
+    "loads_channel",
     "stamp_of",
 ]
