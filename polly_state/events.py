@@ -8,6 +8,7 @@ from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 __all__ = [
+    "CacheEntryUnreadable",
     "CircuitChanged",
     "ConnectionLost",
     "ConnectionOpened",
@@ -99,8 +100,21 @@ class ServerLoss(NamedTuple):
     possible_loss: int
 
 
+class CacheEntryUnreadable(NamedTuple):
+    """An entry of a cache *family* was damaged, or is of something else that writes there; it counts as a miss."""
+
+    family: str
+
+
 Event: TypeAlias = (
-    ConnectionOpened | ConnectionLost | CircuitChanged | ModeChanged | Replayed | OperationDead | ServerLoss
+    ConnectionOpened
+    | ConnectionLost
+    | CircuitChanged
+    | ModeChanged
+    | Replayed
+    | OperationDead
+    | ServerLoss
+    | CacheEntryUnreadable
 )
 Observer: TypeAlias = Callable[[Event], None]
 """Called at once, on the event loop: it must be quick. What it raises is logged and goes no further."""

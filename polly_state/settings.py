@@ -11,6 +11,7 @@ from typing import Final
 
 from polly_state.address import Address, Secret, Transport
 from polly_state.errors import ConfigurationError
+from polly_state.lifetime import Lifetime
 
 __all__ = ["Bounds", "BreakerSettings", "Deadlines", "Settings"]
 
@@ -82,6 +83,7 @@ class Settings:
     ``directory`` is where writes that Redis does not have outlive this process, or all of the state without a Redis;
     it belongs to the processes of one host.
     ``required`` makes a start without Redis an error instead of a degraded start.
+    ``cache`` gives families of `PollyState.cache` other lifetimes than their own, by name.
     ``repair`` sends again what a server has lost of its last minute; without it such a loss is only reported.
     """
 
@@ -91,6 +93,7 @@ class Settings:
     directory: Path | None = None
     required: bool = False
     repair: bool = True
+    cache: Mapping[str, Lifetime] = field(default_factory=dict[str, Lifetime])
     deadlines: Deadlines = field(default_factory=Deadlines)
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     bounds: Bounds = field(default_factory=Bounds)

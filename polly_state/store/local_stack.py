@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from polly_state.errors import StoreUnavailable
@@ -16,7 +17,7 @@ from polly_state.store.local import LocalStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from polly_state.connection import ConnectionStatistics
+    from polly_state.connection import ConnectionStatistics, Subscription
     from polly_state.store.journal import Journal, JournalStatistics
     from polly_state.store.overlay import Overlay
     from polly_state.store.repair import RepairStatistics
@@ -76,6 +77,14 @@ class LocalStack:
     def journal(self) -> JournalStatistics | None:
         """See `Stack`."""
         return None if self._overlay is None else self._overlay.journal.statistics()
+
+    def subscription(
+        self,
+        channel: str,  # noqa: ARG002 - there is nobody else to hear
+        on_message: Callable[[bytes | None], None],  # noqa: ARG002 - the same
+    ) -> Subscription | None:
+        """See `Stack`."""
+        return None
 
     def connection(self) -> ConnectionStatistics | None:
         """See `Stack`."""

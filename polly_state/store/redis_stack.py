@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
-from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError
+from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError, Subscription
 from polly_state.errors import ConfigurationError
 from polly_state.events import Mode, Observer
 from polly_state.keyspace import Keyspace
@@ -122,6 +122,11 @@ class RedisStack:
     def journal(self) -> JournalStatistics | None:
         """See `Stack`."""
         return None if self._overlay is None else self._overlay.journal.statistics()
+
+    def subscription(self, channel: str, on_message: Callable[[bytes | None], None]) -> Subscription | None:
+        """See `Stack`."""
+        deadline = self._settings.deadlines.connect
+        return Subscription(self._connection.dedicated, channel, on_message, deadline=deadline)
 
     def connection(self) -> ConnectionStatistics | None:
         """See `Stack`."""
