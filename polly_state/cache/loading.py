@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Final, Generic, TypeVar
@@ -93,9 +93,9 @@ class Loading(Generic[T]):
         token = self._store.clock.stamp()
         turn = await self._turn(key, token, wanted)
         flight.marks = turn.marks
-        entry, content = turn.held, None
+        entry, content = turn.held if self.will_do(turn, wanted) else None, None
         try:
-            if entry is None or not self.will_do(turn, wanted):
+            if entry is None:
                 async with self.kept_alive([(key, token)]):
                     entry = await self._fetched(fetch, wanted, turn)
                 content = self.codec.encode(entry)
@@ -131,7 +131,7 @@ class Loading(Generic[T]):
         return held._replace(expires=min(now + self.lifetime.throttle, held.ends), failed=True)
 
     @asynccontextmanager
-    async def kept_alive(self, claims: Iterable[tuple[str, str]]) -> AsyncIterator[None]:
+    async def kept_alive(self, claims: Iterable[tuple[str, str]]) -> AsyncGenerator[None]:
         """Renew claims while their loader runs, so that nobody else takes it for dead."""
         renewal = asyncio.create_task(self._renew([*claims]), name="polly_state load renewal")
         try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 
+from polly_state.cache.decorator import CachedFunction, Template, result_type
 from polly_state.cache.family import Cache
 from polly_state.cache.markers import Markers
 from polly_state.cache.shared import Shared
@@ -21,6 +23,8 @@ from polly_state.structures import Id, Ttl, seconds
 
 __all__ = ["CacheHealth", "CacheService"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -97,6 +101,28 @@ class CacheService:
         if held[:2] != (declared, lifetime):
             raise ValueError(f"the family {name!r} exists already with another type or lifetime")
         return held[2]
+
+    def cached(
+        self, key: str, *, ttl: Ttl | None = None, lifetime: Lifetime | None = None, tags: Iterable[str] = ()
+    ) -> Callable[[Callable[P, Awaitable[R]]], CachedFunction[P, R]]:
+        """Cache the results of a function, whose annotation says of which type they are.
+
+        Args:
+            key: Begins with the name of a family, then names parameters, as in ``"leaderboard:{guild_id}"``.
+            ttl: For how long a result is fresh.
+            lifetime: In place of *ttl*, see `family`.
+            tags: By which results can be invalidated; they may name parameters too.
+
+        Raises as `family` does, and `ValueError` for names that are no parameters.
+        """
+
+        def decorate(function: Callable[P, Awaitable[R]]) -> CachedFunction[P, R]:
+            signature = inspect.signature(function)
+            template = Template(key, signature)
+            family = self.family(template.literal, result_type(function), ttl=ttl, lifetime=lifetime)
+            return CachedFunction(function, family, template, [Template(tag, signature) for tag in tags])
+
+        return decorate
 
     async def invalidate_user(self, user_id: Id) -> Ack:
         """Let there be nothing of a user in the tiers, nor with the tag ``user:<id>``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -62,7 +62,7 @@ class Wakeups:
         self._channel = listen(self._tell)
 
     @asynccontextmanager
-    async def hear(self, key: str) -> AsyncIterator[Hearing]:
+    async def hear(self, key: str) -> AsyncGenerator[Hearing]:
         """Hear of *key* for the length of the block: what happens after it was entered is not missed."""
         heard = self._channel is not None and await self._channel.ready()
         hearing = Hearing(heard=heard)
