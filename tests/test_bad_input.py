@@ -74,7 +74,7 @@ async def state(request, server, namespace):
             await until(lambda: state.mode is Mode.DEGRADED)
         yield state
         assert state.health().pending == 0
-    assert [] == families(server.url, namespace)
+    assert families(server.url, namespace) == []
 
 
 def named(value: object) -> str:

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 from polly_state.cache.entries import Entry, EntryCodec
 from polly_state.cache.flights import Flight
 from polly_state.cache.looks import Found, Turn, Wanted
+from polly_state.cache.markers import Reading
 from polly_state.cache.shared import Shared
 from polly_state.cache.statistics import Tally
 from polly_state.commands import ClaimLoad, EndLoad, Get, RenewLoad
@@ -44,36 +45,63 @@ class Loading(Generic[T]):
         self.codec = codec
         self._shared = shared
         self._store = shared.store
+        self._execute = shared.store.execute
+        self._markers = shared.markers
         self._name = name
 
     async def look(self, key: str) -> Found[T]:
         """The entry at *key* as it is stored, unless it is invalid or past its end."""
-        asked = self._shared.markers.family(self._name)
+        reading = self._markers.reading
+        if reading is None:
+            answer, reading = await self._led(key)
+        else:
+            # No further coroutine on the way of a hit: each would be felt.
+            try:
+                answer = await self._execute(Get(key))
+            except StateUnavailable:
+                answer = None
+            except CommandRejected:
+                self.unreadable()
+                answer = None
+            if not reading.done and not await reading.wait():
+                reading = await self._markers.read()
+        marks = reading.of(self._name)
+        content = None if answer is None else answer[0]
+        if content is None:
+            return Found(None, marks, answer)
+        entry = self._read(content)
+        if entry is not None and entry.marks != marks and not await self._markers.valid(entry.marks, marks):
+            entry = None
+        return Found(entry, marks, answer)
+
+    async def _led(self, key: str) -> tuple[Answer[bytes | None] | None, Reading]:
+        # The markers go first: their reply is there before those that others wait for.
+        entry = asyncio.create_task(self._stored(key), name="polly_state cache")
         try:
-            answer = await self._stored(key)
-        except BaseException:
-            asked.cancel()
-            raise
-        marks = await asked
-        return Found(await self.usable(None if answer is None else answer.value, marks), marks, answer)
+            reading = await self._markers.read()
+            return await entry, reading
+        finally:
+            entry.cancel()
+
+    async def _stored(self, key: str) -> Answer[bytes | None] | None:
+        try:
+            return await self._execute(Get(key))
+        except StateUnavailable:
+            return None
+        except CommandRejected:
+            self.unreadable()
+            return None
 
     async def marks(self, wanted: Wanted) -> bytes:
         """The marks that an entry which is loaded from now on is to carry."""
-        return await self._shared.markers.current(self._name, wanted.tags)
+        return await self._markers.current(self._name, wanted.tags)
 
     async def usable(self, content: bytes | None, marks: bytes) -> Entry[T] | None:
         """The entry in *content*, if it counts under the *marks* of the family now."""
-        if content is None:
-            return None
-        self.tally.bytes_read += len(content)
-        try:
-            entry = self.codec.decode(content)
-        except CorruptValue:
-            self.unreadable()
-            return None
-        if entry.marks != marks and not await self._shared.markers.valid(entry.marks, marks):
-            return None
-        return entry if entry.ends > self._store.clock.now() else None
+        entry = None if content is None else self._read(content)
+        if entry is None or entry.marks == marks or await self._markers.valid(entry.marks, marks):
+            return entry
+        return None
 
     def unreadable(self) -> None:
         """Note that something else is where an entry should be."""
@@ -191,14 +219,14 @@ class Loading(Generic[T]):
         fresh = held.expires > self._store.clock.now() and held.created > wanted.newer_than
         return fresh or not (turn.ours or wanted.patient)
 
-    async def _stored(self, key: str) -> Answer[bytes | None] | None:
+    def _read(self, content: bytes) -> Entry[T] | None:
+        self.tally.bytes_read += len(content)
         try:
-            return await self._store.execute(Get(key))
-        except StateUnavailable:
-            return None
-        except CommandRejected:
+            entry = self.codec.decode(content)
+        except CorruptValue:
             self.unreadable()
             return None
+        return entry if entry.ends > self._store.clock.now() else None
 
     async def end(self, command: EndLoad) -> bool:
         """End a claim; whether the claim held until then, as far as is known."""

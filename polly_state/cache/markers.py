@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -19,7 +19,7 @@ from polly_state.lifetime import MAX_CACHED
 from polly_state.store import Ack, Store
 from polly_state.structures import Family
 
-__all__ = ["Markers"]
+__all__ = ["Markers", "Reading"]
 
 ABSENT, UNKNOWN = b"-", b"?"
 EVERYTHING: Final = "*"
@@ -28,27 +28,87 @@ TAG_TTL: Final = 2 * MAX_CACHED
 MAX_REMEMBERED: Final = 10_000
 
 
+class Reading:
+    """One read of the markers of all families, for whoever began to ask in one turn of the event loop.
+
+    What was invalidated before any of them asked is in it: nobody can hear of it in the turn in which the read is sent.
+    """
+
+    __slots__ = ("_found", "_marks", "_missing", "_waiting", "done", "over")
+
+    def __init__(self) -> None:
+        self.done = self.over = False
+        self._found: Mapping[str, bytes] = {}
+        self._missing = UNKNOWN
+        self._marks: dict[str, bytes] = {}
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def of(self, name: str) -> bytes:
+        """The marks of a family without tags, once it is done."""
+        marks = self._marks.get(name)
+        if marks is None:
+            found, missing = self._found, self._missing
+            everything = found.get(EVERYTHING, missing)
+            marks = self._marks[name] = b"%b %b" % (everything, found.get(name, missing))
+        return marks
+
+    async def wait(self) -> bool:
+        """Wait until it is done; False if it never will be."""
+        if not self.over:
+            # A future for each: one that is shared would be cancelled with the first who gives up.
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            await future
+        return self.done
+
+    def end(self, found: Mapping[str, bytes], missing: bytes) -> None:
+        """It has found these."""
+        self._found, self._missing, self.done = found, missing, True
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Let all who wait go on."""
+        self.over = True
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+
 class Markers:
     """The markers of one namespace. What several callers ask for in one turn of the event loop is read once."""
 
     def __init__(self, store: Store, namespace: str) -> None:
+        self.reading: Reading | None = None
+        """What who asks now can share."""
         self._store = store
         self._families = Family(namespace, "cache.markers").key("families")
         self._tag_key = Family(namespace, "cache.tags").key
-        self._waiting: dict[str, list[tuple[str, asyncio.Future[bytes]]]] = {}
+        self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # What was last seen, for an outage in which nothing else is known.
         self._last_families: dict[str, bytes] | None = None
         self._last_tags: OrderedDict[str, bytes] = OrderedDict()
 
-    def family(self, name: str) -> asyncio.Future[bytes]:
-        """The marks of a family without tags, read after this call and not before."""
-        return self._ask(self._families, name)
+    async def read(self) -> Reading:
+        """The markers of all families, read after this call and not before."""
+        reading = self.reading
+        if reading is not None and await reading.wait():
+            return reading
+        reading = self.reading = Reading()
+        asyncio.get_running_loop().call_soon(self._close_reading)
+        try:
+            self._last_families = (await self._store.execute(GetFields(self._families))).value
+            reading.end(self._last_families, ABSENT)
+        except StateUnavailable:
+            reading.end(self._last_families or {}, UNKNOWN)
+        finally:
+            reading.give_up()
+        return reading
 
     async def current(self, name: str, tags: Collection[str] = ()) -> bytes:
-        """The marks of a family with *tags*, as an entry carries them."""
-        base = self.family(name)
-        return await self._with_tags(base, [*tags]) if tags else await base
+        """The marks of a family with *tags*, as an entry carries them, read after this call and not before."""
+        base = (await self.read()).of(name)
+        return await self._with_tags(base, [*tags]) if tags else base
 
     async def valid(self, marks: bytes, base: bytes) -> bool:
         """Whether an entry with such *marks* still counts, given those of its family now."""
@@ -56,7 +116,7 @@ class Markers:
             return True
         base = b" ".join(base.split(b" ", 2)[:2])
         tags = [unquote(part.rpartition("=")[0]) for part in marks.decode().split(" ")[2:]]
-        return bool(tags) and marks.startswith(base) and marks == await self._with_tags(_given(base), tags)
+        return bool(tags) and marks.startswith(base) and marks == await self._with_tags(base, tags)
 
     async def mark_families(self, names: Iterable[str] = (EVERYTHING,)) -> Ack:
         """Make all entries of these families invalid; of all there are, if none is named."""
@@ -80,56 +140,41 @@ class Markers:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _with_tags(self, base: asyncio.Future[bytes], tags: list[str]) -> bytes:
-        asked = [base, *(self._ask(self._tag_key(tag), "") for tag in tags)]
-        marks, *found = await asyncio.gather(*asked)
-        return marks + b"".join(
-            b" %b=%b" % (quote(tag, safe="").encode(), each) for tag, each in zip(tags, found, strict=True)
-        )
+    def _close_reading(self) -> None:
+        self.reading = None
 
-    def _ask(self, key: str, name: str) -> asyncio.Future[bytes]:
-        # A future for each: one that is shared would be cancelled with the first who gives up.
+    async def _with_tags(self, base: bytes, tags: list[str]) -> bytes:
+        found = await asyncio.gather(*(self._ask(self._tag_key(tag)) for tag in tags))
+        named = zip((quote(tag, safe="").encode() for tag in tags), found, strict=True)
+        return base + b"".join(b" %b=%b" % pair for pair in named)
+
+    def _ask(self, key: str) -> asyncio.Future[bytes]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            waiting.append((name, future))
-            return future
-        self._waiting[key] = [(name, future)]
-        task = loop.create_task(self._answer(key), name="polly_state markers")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        waiting = self._waiting.setdefault(key, [])
+        waiting.append(future)
+        if len(waiting) == 1:
+            task = loop.create_task(self._answer(key), name="polly_state markers")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return future
 
     async def _answer(self, key: str) -> None:
         # Who asks from here on asks for something newer.
         waiting = self._waiting.pop(key)
         try:
-            answers = await self._read(key, {name for name, _ in waiting})
-        except asyncio.CancelledError:
-            for _, future in waiting:
-                future.cancel()
-            raise
+            mark = await self._read_tag(key)
         except (StateError, RuntimeError) as error:
-            for _, future in waiting:
+            for future in waiting:
                 if not future.done():
                     future.set_exception(error)
-            return
-        for name, future in waiting:
-            if not future.done():
-                future.set_result(answers[name])
-
-    async def _read(self, key: str, names: set[str]) -> dict[str, bytes]:
-        if key != self._families:
-            return {"": await self._read_tag(key)}
-        try:
-            self._last_families = (await self._store.execute(GetFields(key))).value
-            missing = ABSENT
-        except StateUnavailable:
-            missing = UNKNOWN
-        held = self._last_families or {}
-        everything = held.get(EVERYTHING, missing)
-        return {name: b"%b %b" % (everything, held.get(name, missing)) for name in names}
+        else:
+            for future in waiting:
+                if not future.done():
+                    future.set_result(mark)
+        finally:
+            for future in waiting:
+                future.cancel()
 
     async def _read_tag(self, key: str) -> bytes:
         try:
@@ -145,9 +190,3 @@ class Markers:
         self._last_tags.move_to_end(key)
         if len(self._last_tags) > MAX_REMEMBERED:
             self._last_tags.popitem(last=False)
-
-
-def _given(marks: bytes) -> asyncio.Future[bytes]:
-    future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-    future.set_result(marks)
-    return future
