@@ -59,7 +59,7 @@ async def by_hand(url: str, declared: type, load: Load) -> AsyncIterator[GetOrLo
 
 
 @asynccontextmanager
-async def cashews(url: str, declared: type, load: Load) -> AsyncIterator[GetOrLoad]:
+async def cashews(url: str, _: type, load: Load) -> AsyncIterator[GetOrLoad]:
     from cashews import Cache
 
     cache = Cache()
@@ -125,11 +125,7 @@ async def opened(url: str, declared: type, load: Load, skipped: dict[str, str]) 
         for name, open_ in CACHES.items():
             try:
                 get = await stack.enter_async_context(open_(url, declared, load))
-                expected = await load("proof")
-                for _ in range(2):
-                    value = await get("proof")
-                    if type(value) is not declared or value != expected:
-                        raise ValueError(f"it gave back a {type(value).__name__}")
+                await _proven(get, await load("proof"))
             except Exception as error:
                 if name == "ours":
                     raise
@@ -137,3 +133,10 @@ async def opened(url: str, declared: type, load: Load, skipped: dict[str, str]) 
             else:
                 found[name] = get
         yield found
+
+
+async def _proven(get: GetOrLoad, expected: Any) -> None:
+    for _ in range(2):
+        value = await get("proof")
+        if type(value) is not type(expected) or value != expected:
+            raise ValueError(f"it gave back a {type(value).__name__}")

@@ -45,7 +45,7 @@ async def test_a_family_a_tag_and_everything(virtual):
         (service.invalidate_all, [None, None, None]),
     ):
         await fill()
-        assert [1, 2, 3] == await left()
+        assert await left() == [1, 2, 3]
         await invalidate()
         assert expected == await left()
 
@@ -67,7 +67,7 @@ async def test_a_user_a_guild_and_a_poll(virtual, group, tiers):
     await getattr(service, f"invalidate_{group}")(7)
     assert await tagged.get(1) is None
     for tier in tiers:
-        assert {8: "y"} == await getattr(service, tier).get_many([7, 8])
+        assert await getattr(service, tier).get_many([7, 8]) == {8: "y"}
 
 
 async def test_another_process_sees_it_at_once(server):
@@ -76,7 +76,7 @@ async def test_another_process_sees_it_at_once(server):
         mine, theirs = (state.cache.family("own", int, ttl=60) for state in (here, there))
         for invalidate in (mine.invalidate, here.cache.invalidate_all, lambda: here.cache.invalidate_tag("t")):
             await theirs.set(1, 5, tags=["t"])
-            assert 5 == await mine.get(1)
+            assert await mine.get(1) == 5
             await invalidate()
             assert await theirs.get(1) is None
 
@@ -88,9 +88,9 @@ async def test_who_asks_after_an_invalidation_does_not_get_an_older_load(virtual
         old = asyncio.create_task(cache.get_or_load(1, Source("old", takes=0.01)))
         await until(lambda: virtual.service.health().loading)
         await invalidate()
-        assert 2 == await cache.get_or_load(1, Source(2))
+        assert await cache.get_or_load(1, Source(2)) == 2
         await asyncio.gather(old, return_exceptions=True)
-        assert 2 == await cache.get(1)
+        assert await cache.get(1) == 2
 
 
 async def test_nor_waits_for_it(virtual):
@@ -98,7 +98,7 @@ async def test_nor_waits_for_it(virtual):
     old = asyncio.create_task(cache.get_or_load(1, Source(1, takes=3600)))
     await until(lambda: virtual.service.health().loading)
     await cache.delete(1)
-    assert 2 == await cache.get_or_load(1, Source(2))
+    assert await cache.get_or_load(1, Source(2)) == 2
     old.cancel()
 
 
@@ -107,8 +107,8 @@ async def test_nor_when_another_process_has_invalidated(virtual):
     old = asyncio.create_task(cache.get_or_load(1, Source(1, takes=0.02)))
     await until(lambda: virtual.service.health().loading)
     await other.family("family", int, lifetime=LASTING).delete(1)
-    assert 2 == await cache.get_or_load(1, Source(2))
-    assert 1 == await old
+    assert await cache.get_or_load(1, Source(2)) == 2
+    assert await old == 1
     await other.aclose()
 
 
@@ -233,13 +233,13 @@ async def schedules(count, seed):
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_a_late_loader_never_wins(seed):
-    assert [] == await schedules(700, seed)
+    assert await schedules(700, seed) == []
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(10))
 async def test_a_late_loader_never_wins_in_10_000_schedules(seed):
-    assert [] == await schedules(1000, seed + 100)
+    assert await schedules(1000, seed + 100) == []
 
 
 async def test_a_tag_goes_in_one_write(server):
@@ -247,12 +247,12 @@ async def test_a_tag_goes_in_one_write(server):
     async with PollyState(settings, observers=()) as state:
         cache = state.cache.family("own", int, ttl=60)
         await cache.set_many({number: number for number in range(1000)}, tags=["t"])
-        assert 1000 == len(await cache.get_many(range(1000)))
+        assert len(await cache.get_many(range(1000))) == 1000
         before = state.statistics().connection.commands
         await state.cache.invalidate_tag("t")
         # A write is one command, or three before its script is known.
         assert state.statistics().connection.commands - before <= 3
-        assert {} == await cache.get_many(range(1000))
+        assert await cache.get_many(range(1000)) == {}
 
 
 QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.1)
@@ -274,17 +274,17 @@ async def test_a18_what_was_invalidated_in_an_outage_is_gone_afterwards(own):
             assert await theirs[cache.name].get(1) == "closed"
         await in_thread(own.kill)
         await until(lambda: state.mode is Mode.DEGRADED)
-        assert "closed" == await families["key"].get(1)
+        assert await families["key"].get(1) == "closed"
         await families["key"].delete(1)
         await families["family"].invalidate()
         await state.cache.invalidate_tag("poll:1")
-        assert [None] * 3 == [await cache.get(1) for cache in families.values()]
+        assert [await cache.get(1) for cache in families.values()] == [None] * 3
         await in_thread(own.restart)
         await until(lambda: state.mode is Mode.CONNECTED and other.mode is Mode.CONNECTED)
         for caches in (families, theirs):
-            assert [None] * 3 == [await cache.get(1) for cache in caches.values()]
-        assert "open" == await theirs["tag"].get_or_load(1, Source("open"))
-        assert "open" == await families["tag"].get(1)
+            assert [await cache.get(1) for cache in caches.values()] == [None] * 3
+        assert await theirs["tag"].get_or_load(1, Source("open")) == "open"
+        assert await families["tag"].get(1) == "open"
 
 
 async def test_what_is_loaded_in_an_outage_is_kept_here_and_dropped_afterwards(own):
@@ -293,7 +293,7 @@ async def test_what_is_loaded_in_an_outage_is_kept_here_and_dropped_afterwards(o
         assert await cache.get(1) is None
         await in_thread(own.kill)
         await until(lambda: state.mode is Mode.DEGRADED)
-        assert [5, 5] == [await cache.get_or_load(1, source) for _ in range(2)]
+        assert [await cache.get_or_load(1, source) for _ in range(2)] == [5, 5]
         assert source.loads == 1
         await in_thread(own.restart)
         await until(lambda: state.mode is Mode.CONNECTED)
@@ -303,10 +303,10 @@ async def test_what_is_loaded_in_an_outage_is_kept_here_and_dropped_afterwards(o
 async def test_a_start_without_redis_caches_as_well(binary):
     async with state_at(Server(binary).url, breaker=QUICK) as state:
         cache, source = state.cache.family("own", int, ttl=60), Source(5)
-        assert [5, 5] == [await cache.get_or_load(1, source, tags=["t"]) for _ in range(2)]
+        assert [await cache.get_or_load(1, source, tags=["t"]) for _ in range(2)] == [5, 5]
         assert source.loads == 1
         await state.cache.invalidate_tag("t")
-        assert 6 == await cache.get_or_load(1, Source(6), tags=["t"])
+        assert await cache.get_or_load(1, Source(6), tags=["t"]) == 6
         await cache.invalidate()
         assert await cache.get(1) is None
 
@@ -321,7 +321,7 @@ async def test_a_load_that_outlasts_an_outage_with_an_invalidation_stores_nothin
         await cache.delete(1)
         await in_thread(own.restart)
         await until(lambda: state.mode is Mode.CONNECTED)
-        assert 1 == await late
+        assert await late == 1
         assert await cache.get(1) is None
 
 

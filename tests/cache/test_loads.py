@@ -23,8 +23,8 @@ async def virtual():
 async def test_callers_of_one_process_share_a_load(virtual):
     source = Source(5, takes=0.01)
     cache = virtual.family(int)
-    assert [5] * 100 == await asyncio.gather(*(cache.get_or_load(1, source) for _ in range(100)))
-    assert [1] == source.asked
+    assert await asyncio.gather(*(cache.get_or_load(1, source) for _ in range(100))) == [5] * 100
+    assert source.asked == [1]
 
 
 async def test_a_caller_who_gives_up_takes_nothing_from_the_others(virtual):
@@ -33,7 +33,7 @@ async def test_a_caller_who_gives_up_takes_nothing_from_the_others(virtual):
     second = asyncio.create_task(cache.get_or_load(1, source))
     await until(lambda: source.loads)
     first.cancel()
-    assert 5 == await second
+    assert await second == 5
     assert first.cancelled()
     assert source.loads == 1
 
@@ -44,7 +44,7 @@ async def test_what_nobody_waits_for_any_more_is_kept(virtual):
     await until(lambda: source.loads)
     caller.cancel()
     await until(lambda: not virtual.service.health().loading)
-    assert 5 == await cache.get(1)
+    assert await cache.get(1) == 5
 
 
 async def test_what_a_loader_raises_goes_to_all_who_wait_and_is_not_kept(virtual):
@@ -53,7 +53,7 @@ async def test_what_a_loader_raises_goes_to_all_who_wait_and_is_not_kept(virtual
     assert [KeyError] * 5 == [*map(type, results)]
     assert source.loads == 1
     source.value = 6
-    assert 6 == await cache.get_or_load(1, source)
+    assert await cache.get_or_load(1, source) == 6
 
 
 async def test_a_failure_that_nobody_waits_for_is_silent(virtual, caplog):
@@ -70,7 +70,7 @@ async def test_a_loader_that_is_cancelled_from_within_is_an_error_not_a_cancella
     cache = virtual.family(int)
     with pytest.raises(LoadFailed):
         await cache.get_or_load(1, Source(asyncio.CancelledError()))
-    assert 5 == await cache.get_or_load(1, Source(5))
+    assert await cache.get_or_load(1, Source(5)) == 5
 
 
 @pytest.mark.parametrize("value", [object(), "x" * 9_000_000])
@@ -78,7 +78,7 @@ async def test_what_cannot_be_stored_is_an_error_and_the_next_load_is_free(virtu
     cache = virtual.family(object)
     with pytest.raises(UnsupportedValue):
         await cache.get_or_load(1, Source(value))
-    assert 5 == await cache.get_or_load(1, Source(5))
+    assert await cache.get_or_load(1, Source(5)) == 5
 
 
 async def test_a_loader_that_asks_for_its_own_key_is_told_so(virtual):
@@ -118,7 +118,7 @@ async def test_a_loader_may_load_something_else(virtual):
     async def load(key):
         return 1 + (0 if key == 0 else await cache.get_or_load(key - 1, load))
 
-    assert 5 == await cache.get_or_load(4, load)
+    assert await cache.get_or_load(4, load) == 5
 
 
 async def test_a_stale_value_is_given_when_the_loader_fails_and_the_loader_left_alone(virtual):
@@ -126,15 +126,15 @@ async def test_a_stale_value_is_given_when_the_loader_fails_and_the_loader_left_
     await cache.get_or_load(1, source)
     virtual.advance(11)
     source.value = KeyError("away")
-    assert [5, 5, 5] == [await cache.get_or_load(1, source) for _ in range(3)]
+    assert [await cache.get_or_load(1, source) for _ in range(3)] == [5, 5, 5]
     assert source.loads == 2
     found = await cache.read(1)
-    assert (5, True) == (found.value, found.stale)
+    assert (found.value, found.stale) == (5, True)
     assert found.age == pytest.approx(11)
     virtual.advance(5.1)
     source.value = 6
-    assert 6 == await cache.get_or_load(1, source)
-    assert 3 == cache.statistics().stale - 1
+    assert await cache.get_or_load(1, source) == 6
+    assert cache.statistics().stale - 1 == 3
 
 
 async def test_past_its_end_nothing_is_given(virtual):
@@ -150,9 +150,9 @@ async def test_who_has_a_stale_value_waits_only_so_long_and_the_late_one_is_kept
     await cache.get_or_load(1, source)
     virtual.advance(11)
     slow = Source(6, takes=0.06)
-    assert 5 == await cache.get_or_load(1, slow)
+    assert await cache.get_or_load(1, slow) == 5
     await until(lambda: not virtual.service.health().loading)
-    assert 6 == await cache.get(1)
+    assert await cache.get(1) == 6
     assert slow.loads == 1
 
 
@@ -161,7 +161,7 @@ async def test_who_has_nothing_waits_for_the_hard_timeout_and_the_late_one_is_ke
     with pytest.raises(LoadFailed, match="longer than"):
         await cache.get_or_load(1, slow)
     await until(lambda: not virtual.service.health().loading)
-    assert 6 == await cache.get(1)
+    assert await cache.get(1) == 6
     assert slow.loads == 1
 
 
@@ -170,7 +170,7 @@ async def test_a_loader_that_hangs_is_given_up(virtual):
     with pytest.raises(LoadFailed):
         await cache.get_or_load(1, Source(6, takes=3600))
     await until(lambda: not virtual.service.health().loading)
-    assert 5 == await cache.get_or_load(1, Source(5))
+    assert await cache.get_or_load(1, Source(5)) == 5
 
 
 async def test_what_is_about_to_expire_is_loaded_in_the_background_once(virtual):
@@ -179,11 +179,11 @@ async def test_what_is_about_to_expire_is_loaded_in_the_background_once(virtual)
     virtual.advance(9.9)
     source.value = 6
     virtual.service._shared.random = lambda: 0.9
-    assert [5] * 10 == await asyncio.gather(*(cache.get_or_load(1, source) for _ in range(10)))
+    assert await asyncio.gather(*(cache.get_or_load(1, source) for _ in range(10))) == [5] * 10
     await until(lambda: not virtual.service.health().loading)
-    assert 6 == await cache.get(1)
+    assert await cache.get(1) == 6
     assert source.loads == 2
-    assert 1 == cache.statistics().early
+    assert cache.statistics().early == 1
 
 
 async def test_not_more_than_so_many_are_loaded_early_at_once(virtual):
@@ -193,7 +193,7 @@ async def test_not_more_than_so_many_are_loaded_early_at_once(virtual):
     virtual.advance(9.9)
     virtual.service._shared.random = lambda: 0.9
     await asyncio.gather(*(cache.get_or_load(number, source) for number in range(5)))
-    assert 2 == cache.statistics().early
+    assert cache.statistics().early == 2
     await until(lambda: not virtual.service.health().loading)
     assert virtual.service._shared.early_room == 2
 
@@ -203,22 +203,22 @@ async def test_what_is_not_about_to_expire_is_not(virtual):
     await cache.get_or_load(1, source)
     virtual.service._shared.random = lambda: 0.999999
     await cache.get_or_load(1, source)
-    assert 0 == cache.statistics().early
+    assert cache.statistics().early == 0
 
 
 async def test_a_warm_cache_is_not_loaded_again(virtual):
     cache, source = virtual.family(int), Source(5)
     await cache.set(1, 4)
-    assert 4 == await cache.warm(range(5), source)
-    assert [0, 2, 3, 4] == sorted(source.asked)
-    assert 0 == await cache.warm(range(5), source)
+    assert await cache.warm(range(5), source) == 4
+    assert sorted(source.asked) == [0, 2, 3, 4]
+    assert await cache.warm(range(5), source) == 0
 
 
 async def test_a_loader_of_many_that_fails_leaves_stale_values(virtual):
     cache = virtual.family(int)
     await cache.set_many({1: 5, 2: 6})
     virtual.advance(11)
-    assert {1: 5, 2: 6} == await cache.get_or_load_many([1, 2], Source(KeyError()))
+    assert await cache.get_or_load_many([1, 2], Source(KeyError())) == {1: 5, 2: 6}
     with pytest.raises(KeyError):
         await cache.get_or_load_many([2, 3], Source(KeyError()))
 
@@ -245,7 +245,7 @@ async def test_another_process_that_is_gone_is_taken_over(virtual):
     await asyncio.sleep(0.02)
     assert not taking.done()
     virtual.advance(0.06)
-    assert 5 == await taking
+    assert await taking == 5
     hung.cancel()
     await other.aclose()
 
@@ -261,6 +261,6 @@ async def test_one_that_lives_is_not(virtual):
     for _ in range(8):
         await asyncio.sleep(0.011)
         virtual.advance(0.011)
-    assert [1, 1] == [await slow, await waiting]
+    assert [await slow, await waiting] == [1, 1]
     assert mine.loads == 0
     await other.aclose()

@@ -38,7 +38,7 @@ async def test_what_is_put_is_there_until_it_is_deleted(state):
     cache = state.cache.family("own", int, ttl=60)
     expected = Ack.LOCAL_VOLATILE if state.settings.embedded else Ack.REMOTE
     assert expected is await cache.set(1, 5)
-    assert 5 == await cache.get(1)
+    assert await cache.get(1) == 5
     assert await cache.get(2) is None
     assert expected is await cache.delete(1)
     assert await cache.get(1) is None
@@ -60,18 +60,18 @@ async def test_nothing_is_a_value_too(state, value):
 async def test_many_are_put_got_loaded_and_deleted_together(state):
     cache = state.cache.family("own", str, ttl=60)
     await cache.set_many({1: "a", 2: "b"})
-    assert {1: "a", 2: "b"} == await cache.get_many([1, 2, 3])
+    assert await cache.get_many([1, 2, 3]) == {1: "a", 2: "b"}
     calls = []
 
     async def load(ids):
         calls.append(ids)
-        return {id: f"loaded {id}" for id in ids if id != 9}
+        return {each: f"loaded {each}" for each in ids if each != 9}
 
-    assert {1: "a", 4: "loaded 4", 5: "loaded 5"} == await cache.get_or_load_many([1, 4, 9, 5], load)
-    assert [[4, 9, 5]] == calls
-    assert {4: "loaded 4"} == await cache.get_many([4, 9])
+    assert await cache.get_or_load_many([1, 4, 9, 5], load) == {1: "a", 4: "loaded 4", 5: "loaded 5"}
+    assert calls == [[4, 9, 5]]
+    assert await cache.get_many([4, 9]) == {4: "loaded 4"}
     await cache.delete_many([1, 2, 4])
-    assert {5: "loaded 5"} == await cache.get_many([1, 2, 4, 5])
+    assert await cache.get_many([1, 2, 4, 5]) == {5: "loaded 5"}
 
 
 async def test_many_take_one_round_trip_each(server):
@@ -80,8 +80,8 @@ async def test_many_take_one_round_trip_each(server):
         cache = state.cache.family("own", int, ttl=60)
         await cache.set_many({number: number for number in range(50)})
         before = state.statistics().connection.commands
-        assert 50 == len(await cache.get_many(range(50)))
-        assert 51 == state.statistics().connection.commands - before
+        assert len(await cache.get_many(range(50))) == 50
+        assert state.statistics().connection.commands - before == 51
 
 
 @pytest.mark.parametrize("value", [{0: 5}, (1, 2), {1, 2}, b"\xff", datetime.now(UTC), object(), float("nan")])
@@ -102,10 +102,10 @@ async def test_a13_what_json_has_comes_back_equal(state, value):
 async def test_a13_declared_types_come_back(state):
     cache = state.cache.family("results", dict[int, int], ttl=60)
     await cache.set(1, {0: 5})
-    assert {0: 5} == await cache.get(1)
+    assert await cache.get(1) == {0: 5}
     raw = state.cache.family("raw", bytes, ttl=60)
     await raw.set(1, b"\x00\n\xff")
-    assert b"\x00\n\xff" == await raw.get(1)
+    assert await raw.get(1) == b"\x00\n\xff"
     assert {1, 2} == await put(state.cache.family("sets", set[int], ttl=60), {1, 2})
 
 
@@ -157,11 +157,11 @@ async def test_a14_a_value_lives_as_long_as_was_asked(virtual):
     await cache.set(1, 5)
     await cache.set(2, 5, ttl=3)
     virtual.advance(2.9)
-    assert {1: 5, 2: 5} == await cache.get_many([1, 2])
+    assert await cache.get_many([1, 2]) == {1: 5, 2: 5}
     virtual.advance(0.2)
-    assert {1: 5} == await cache.get_many([1, 2])
+    assert await cache.get_many([1, 2]) == {1: 5}
     virtual.advance(6.8)
-    assert 5 == await cache.get(1)
+    assert await cache.get(1) == 5
     virtual.advance(0.2)
     assert await cache.get(1) is None
 
@@ -197,11 +197,11 @@ async def test_age_and_staleness_are_told(virtual):
     await cache.set(1, 5)
     virtual.advance(4)
     found = await cache.read(1)
-    assert (5, True, Origin.LOCAL, False) == (found.value, found.hit, found.origin, found.stale)
+    assert (found.value, found.hit, found.origin, found.stale) == (5, True, Origin.LOCAL, False)
     assert found.age == pytest.approx(4)
     virtual.advance(8)
     found = await cache.read(1)
-    assert (5, True, True) == (found.value, found.hit, found.stale)
+    assert (found.value, found.hit, found.stale) == (5, True, True)
     assert await cache.get(1) is None
 
 
@@ -219,7 +219,7 @@ async def test_jitter_only_shortens_what_is_loaded(virtual):
     await cache.get_or_load(1, Source(5))
     await cache.set(2, 5)
     virtual.advance(7.6)
-    assert {2: 5} == await cache.get_many([1, 2])
+    assert await cache.get_many([1, 2]) == {2: 5}
 
 
 @pytest.mark.parametrize(
@@ -230,14 +230,14 @@ async def test_what_is_damaged_or_foreign_is_a_miss_with_an_event(virtual, conte
     await virtual.bench.do(PutEntry(cache._key(1), content, 60.0))
     assert await cache.get(1) is None
     assert [CacheEntryUnreadable("family")] == virtual.record
-    assert 7 == await cache.get_or_load(1, Source(7))
-    assert 7 == await cache.get(1)
+    assert await cache.get_or_load(1, Source(7)) == 7
+    assert await cache.get(1) == 7
 
 
 async def test_a_payload_of_another_type_is_a_miss(virtual):
     await virtual.family(object).set(1, {"a": 1})
     assert await virtual.family(object).of(int).get(1) is None
-    assert 1 == virtual.family(object).statistics().unreadable
+    assert virtual.family(object).statistics().unreadable == 1
 
 
 async def test_what_is_counted(virtual):
@@ -248,8 +248,8 @@ async def test_what_is_counted(virtual):
     with pytest.raises(KeyError):
         await cache.get_or_load(3, Source(KeyError()))
     found = cache.statistics()
-    assert (1, 3, 2, 1) == (found.hits, found.misses, found.loads, found.load_errors)
+    assert (found.hits, found.misses, found.loads, found.load_errors) == (1, 3, 2, 1)
     assert found.hit_rate == pytest.approx(0.25)
     assert found.bytes_written > 0
     assert found.bytes_read > 0
-    assert 1 == virtual.service.health().load_errors
+    assert virtual.service.health().load_errors == 1
