@@ -121,9 +121,9 @@ class Loading(Generic[T]):
         token = self._store.clock.stamp()
         turn = await self._turn(key, token, wanted)
         flight.marks = turn.marks
-        entry, content = turn.held if self.will_do(turn, wanted) else None, None
+        entry, content = turn.held, None
         try:
-            if entry is None:
+            if entry is None or not self.will_do(turn, wanted):
                 async with self.kept_alive([(key, token)]):
                     entry = await self._fetched(fetch, wanted, turn)
                 content = self.codec.encode(entry)
@@ -131,7 +131,7 @@ class Loading(Generic[T]):
             if turn.claimed:
                 ttl = 0.0 if entry is None else entry.ends - self._store.clock.now()
                 flight.lost = not await self.end(EndLoad(key, token, content, ttl))
-        flight.future.set_result(entry)
+        flight.future.set_result(entry)  # pyright: ignore[reportArgumentType]
 
     async def run(self, fetch: Callable[[], Awaitable[U]]) -> tuple[U, float]:
         """What a loader gives, and how many seconds it took. Raises what it raises, and `LoadFailed`."""

@@ -1,7 +1,7 @@
 """Polly's cache service and Redis client, by their documented names.
 
-In ``from polly.cache_service import get_cache_service`` and ``from polly.redis_client import get_redis_client`` only the
-module changes. The state is made of the environment when it is first needed, or is one's own: `use_state`.
+Of ``from polly.cache_service import ...`` and ``from polly.redis_client import ...`` only the module changes. The state
+is made of the environment when it is first needed, or is one's own: `use_state`.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class CacheService:
         return tiers.health().families * await _kept(tiers.invalidate_all())
 
     async def health_check(self) -> dict[str, Any]:
-        """Whether a value comes back, and whether Redis is there: ``status``, ``connected``, ``timestamp``, ``error``."""
+        """Whether a value comes back, and Redis is there: ``status``, ``connected``, ``timestamp``, ``error``."""
         state = await self._ambient.started()
         redis = state.health().redis_available
         try:

@@ -56,7 +56,7 @@ class RedisClient:
     async def delete(self, *keys: str) -> int:
         """Let there be no values; how many there were, as far as is known."""
         values = await self._values()
-        there = await _known(values.get_many(keys), {})
+        there: dict[str, Any] = await _known(values.get_many(keys), {})
         for key in keys:
             await _done(values.delete(key))
         return len(there)
@@ -79,7 +79,7 @@ class RedisClient:
     async def hset(self, name: str, mapping: Mapping[str, Any]) -> int:
         """Set fields of a hash; how many are new, as far as is known."""
         fields = await self._fields()
-        held = await _known(fields.all(name), {})
+        held: dict[str, Any] = await _known(fields.all(name), {})
         done = await _done(fields.patch(name, dict(mapping)))
         return len(mapping.keys() - held.keys()) if done else 0
 
