@@ -19,7 +19,7 @@ class Lifetime:
 
     ttl: float
     """For so long a value is fresh; 30 days at most, what is stale included."""
-    statuses: Mapping[str, float] = field(default_factory=dict[str, float])
+    statuses: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """The ttl of values with these statuses, in place of *ttl*."""
     status_field: str = "status"
     """The key or attribute of a value that holds its status."""

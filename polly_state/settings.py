@@ -93,7 +93,7 @@ class Settings:
     directory: Path | None = None
     required: bool = False
     repair: bool = True
-    cache: Mapping[str, Lifetime] = field(default_factory=dict[str, Lifetime])
+    cache: Mapping[str, Lifetime] = field(default_factory=dict[str, Lifetime], hash=False)
     deadlines: Deadlines = field(default_factory=Deadlines)
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     bounds: Bounds = field(default_factory=Bounds)
