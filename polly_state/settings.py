@@ -72,6 +72,9 @@ class Bounds:
     ring_entries: int = 50_000
     """Acknowledged writes that are remembered for a minute, in case the server loses them."""
     ring_bytes: int = 32 * MIB
+    near_entries: int = 100_000
+    """Values of caches that are kept in process while Redis tells of changes."""
+    near_bytes: int = 32 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class Settings:
     it belongs to the processes of one host.
     ``required`` makes a start without Redis an error instead of a degraded start.
     ``repair`` sends again what a server has lost of its last minute; without it such a loss is only reported.
+    ``near`` keeps values of caches in process, and asks Redis to tell of changes to them.
     """
 
     address: Address | None = None
@@ -91,6 +95,7 @@ class Settings:
     directory: Path | None = None
     required: bool = False
     repair: bool = True
+    near: bool = True
     deadlines: Deadlines = field(default_factory=Deadlines)
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     bounds: Bounds = field(default_factory=Bounds)
@@ -136,6 +141,7 @@ class Settings:
             container_id=variables.text("CONTAINER_ID"),
             directory=variables.path("POLLY_STATE_DIR"),
             required=variables.flag("POLLY_STATE_REQUIRED", default=False),
+            near=variables.flag("POLLY_STATE_NEAR", default=True),
             deadlines=Deadlines(
                 operation=variables.seconds("POLLY_STATE_DEADLINE", default=deadlines.operation),
                 connect=variables.seconds("POLLY_STATE_CONNECT_DEADLINE", default=deadlines.connect),
@@ -148,6 +154,8 @@ class Settings:
                 local_bytes=variables.integer("POLLY_STATE_LOCAL_BYTES", default=bounds.local_bytes),
                 journal_entries=variables.integer("POLLY_STATE_JOURNAL_ENTRIES", default=bounds.journal_entries),
                 journal_bytes=variables.integer("POLLY_STATE_JOURNAL_BYTES", default=bounds.journal_bytes),
+                near_entries=variables.integer("POLLY_STATE_NEAR_ENTRIES", default=bounds.near_entries),
+                near_bytes=variables.integer("POLLY_STATE_NEAR_BYTES", default=bounds.near_bytes),
             ),
         )
 

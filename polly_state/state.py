@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from polly_state.connection import ConnectionStatistics
     from polly_state.events import Event
+    from polly_state.near import NearStatistics
     from polly_state.store.journal import JournalStatistics
     from polly_state.store.repair import RepairStatistics
     from polly_state.store.replay import ReplayStatistics
@@ -57,6 +58,7 @@ class Statistics(NamedTuple):
     """None in memory alone."""
     replay: ReplayStatistics | None
     repair: RepairStatistics | None
+    near: NearStatistics | None
     local_entries: int
     local_bytes: int
 
@@ -198,6 +200,7 @@ class PollyState:
             journal=None if stack is None else stack.journal(),
             replay=None if stack is None else stack.replay(),
             repair=None if stack is None else stack.repair(),
+            near=None if stack is None else stack.near_statistics(),
             local_entries=len(self._keyspace),
             local_bytes=self._keyspace.size,
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from polly_state.connection import ConnectionStatistics
+    from polly_state.near import NearStatistics
     from polly_state.store.journal import Journal, JournalStatistics
     from polly_state.store.overlay import Overlay
     from polly_state.store.repair import RepairStatistics
@@ -33,6 +34,7 @@ class LocalStack:
 
     mode = Mode.EMBEDDED
     pending = 0
+    near = None
 
     def __init__(self, settings: Settings, keyspace: Keyspace, clock: HybridClock) -> None:
         self._settings = settings
@@ -86,6 +88,10 @@ class LocalStack:
         return None
 
     def repair(self) -> RepairStatistics | None:
+        """See `Stack`."""
+        return None
+
+    def near_statistics(self) -> NearStatistics | None:
         """See `Stack`."""
         return None
 
