@@ -323,7 +323,7 @@ cache = NearCache(10_000_000, 50 * 2**20, time.time)
 cache.trust(float("inf"))
 gc.collect()
 before, most = resident(), 0.0
-for number in range(1_000_000):
+for number in range(300_000):
     key = f"polly:cache:{{{number}}}"
     cache.fill(key, cache.begin(key), f"the value of {number}", 20, None)
     if not number % 10_000:
@@ -333,6 +333,6 @@ print(most)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the memory of a process")
-def test_a_million_keys_through_fifty_megabytes_stay_below_eighty():
+def test_a_stream_of_keys_through_fifty_megabytes_stays_below_eighty():
     found = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
     assert 30 < float(found.stdout) < 80
