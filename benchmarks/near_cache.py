@@ -3,10 +3,10 @@
 ours            The near cache of a state: the key from the id, the hit, and a read by way of it on a miss.
 cashews_near    Cashews with `client_side=True`: the same idea, over RESP2.
 cashews_memory  Cashews' memory backend alone, which nobody tells of anything.
-coredis         Coredis with its LRUCache, which keeps bytes: orjson and the class around them.
+coredis         Coredis with its TrackingCache, which keeps bytes: orjson and the class around them.
 
-A value is a text, a dict of 10 texts, or a dataclass of 10 fields; ours hands out a copy of the latter two, so that
-nobody can spoil what the next one gets. All have their turns on one event loop, in changing order. A ratio is the
+A value is a text, a dict of 10 texts, a dataclass of 10 fields, or a frozen one; ours hands out a copy of the dict
+and of the dataclass that can be changed, so that nobody can spoil what the next one gets. All have their turns on one event loop, in changing order. A ratio is the
 median of the ratios round by round. "hits/promise" is the rate of the text through 300 000 a second.
 
 `memory` is apart from that: a million keys go through a near cache of 50 MB in a process of its own, and `mb` is how
@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.contestants import OURS, POOL, Contestant, Job, Jobs, around
 from benchmarks.run import Plan, Report, Window, measured, new_server, opened, paired, row, turns
-from benchmarks.values import IDS, profile
+from benchmarks.values import IDS, frozen, profile
 
 __all__ = ["PLAN", "run"]
 
@@ -32,6 +32,7 @@ VALUES: dict[str, Any] = {
     "text": "x" * 200,
     "dict": {f"field{number}": f"value {number}" for number in range(10)},
     "dataclass": profile(10),
+    "frozen": frozen(),
 }
 SETTLED = 0.2
 PROMISED_RATE, PROMISED_MB = 300_000, 80
@@ -130,9 +131,9 @@ def _cashews(*, memory: bool) -> Contestant:
 @asynccontextmanager
 async def coredis(url: str) -> AsyncIterator[Jobs]:
     from coredis import Redis
-    from coredis.patterns.cache import LRUCache
+    from coredis.cache import TrackingCache
 
-    async with Redis.from_url(url, max_connections=POOL, cache=LRUCache()) as client:
+    async with Redis.from_url(url, max_connections=POOL, cache=TrackingCache()) as client:
 
         def job(value: Any) -> Job:
             if isinstance(value, (str, dict)):

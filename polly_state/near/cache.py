@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from polly_state.near.forms import form_of
+from polly_state.near.forms import Forms
 from polly_state.near.protocol import MISSING, Ticket
 from polly_state.near.sieve import OVERHEAD, Kept, Sieve
 
@@ -65,6 +65,7 @@ class NearCache:
         """
         self._sieve = Sieve(max_entries, max_bytes)
         self._entries = self._sieve.entries
+        self._form_of = Forms().form_of
         self._clock = clock
         self._prefix = prefix
         self._monotonic = monotonic
@@ -109,7 +110,7 @@ class NearCache:
         ends_at = began + self._lifetime
         if expires_at is not None:
             ends_at = min(ends_at, self._monotonic() + expires_at - self._clock())
-        form = form_of(value)
+        form = self._form_of(value)
         if form is None or ends_at <= self._monotonic():
             self._sieve.remove(key)
             return

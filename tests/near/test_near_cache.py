@@ -234,6 +234,12 @@ class Role:
 
 
 @dataclass(slots=True)
+class Flat:
+    name: str
+    at: datetime
+
+
+@dataclass(slots=True)
 class Guild:
     id: int
     roles: list[Role]
@@ -266,6 +272,10 @@ MUTABLE = {
     "in a tuple": (lambda: (1, [2]), lambda value: value[1].append(3)),
     "in a named tuple": (lambda: Point(1, [2]), lambda value: value.y.append(3)),
     "dataclass": (lambda: Role("r"), lambda value: setattr(value, "name", "changed")),
+    "dataclass of texts": (
+        lambda: Flat("a", datetime(2024, 1, 1, tzinfo=UTC)),
+        lambda value: setattr(value, "name", "changed"),
+    ),
     "deep in a dataclass": (guild, lambda value: value.roles[0].tags.append("b")),
     "dataclasses in a dict": (lambda: {"g": guild()}, lambda value: value["g"].names.clear()),
     "in a frozen dataclass": (lambda: Fixed("n", [1]), lambda value: value.at.append(2)),
