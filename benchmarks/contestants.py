@@ -27,7 +27,7 @@ import orjson
 from benchmarks.limit import Bare
 from polly_state.testing.loopback import parse
 
-__all__ = ["CONTESTANTS", "OURS", "PEERS", "Contestant", "Job", "Jobs", "around"]
+__all__ = ["CONTESTANTS", "OURS", "PEERS", "Contestant", "Job", "Jobs"]
 
 POOL = 16
 OURS = "ours"

@@ -3,11 +3,11 @@
 ours            The near cache of a state: the key from the id, the hit, and a read by way of it on a miss.
 cashews_near    Cashews with `client_side=True`: the same idea, over RESP2.
 cashews_memory  Cashews' memory backend alone, which nobody tells of anything.
-coredis         Coredis with its TrackingCache, which keeps bytes: orjson and the class around them.
 
 A value is a text, a dict of 10 texts, a dataclass of 10 fields, or a frozen one; ours hands out a copy of the dict
-and of the dataclass that can be changed, so that nobody can spoil what the next one gets. All have their turns on one event loop, in changing order. A ratio is the
-median of the ratios round by round. "hits/promise" is the rate of the text through 300 000 a second.
+and of the dataclass that can be changed, so that nobody can spoil what the next one gets. All have their turns on
+one event loop, in changing order. A ratio is the median of the ratios round by round. "hits/promise" is the rate of
+the text through 300 000 a second.
 
 `memory` is apart from that: a million keys go through a near cache of 50 MB in a process of its own, and `mb` is how
 much that process grew at most, "memory/promise" 80 MB through that.
@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from benchmarks.contestants import OURS, POOL, Contestant, Job, Jobs, around
+from benchmarks.contestants import OURS, POOL, Contestant, Job, Jobs
 from benchmarks.run import Plan, Report, Window, measured, new_server, opened, paired, row, turns
 from benchmarks.values import IDS, frozen, profile
 
@@ -128,41 +128,10 @@ def _cashews(*, memory: bool) -> Contestant:
     return contestant
 
 
-@asynccontextmanager
-async def coredis(url: str) -> AsyncIterator[Jobs]:
-    from coredis import Redis
-    from coredis.cache import TrackingCache
-
-    async with Redis.from_url(url, max_connections=POOL, cache=TrackingCache()) as client:
-
-        def job(value: Any) -> Job:
-            if isinstance(value, (str, dict)):
-                return _plain(client, value)
-            return around(client, "coredis", value)
-
-        yield job
-
-
-def _plain(client: Any, value: Any) -> Job:
-    import orjson
-
-    prefix = f"coredis:{type(value).__name__}:"
-
-    async def get(user: str) -> Any:
-        content = await client.get(f"{prefix}{user}")
-        return None if content is None else orjson.loads(content)
-
-    async def put(user: str, value: Any) -> None:
-        await client.set(f"{prefix}{user}", orjson.dumps(value))
-
-    return Job(get, put, value)
-
-
 CONTESTANTS: dict[str, Contestant] = {
     OURS: ours,
     "cashews_near": _cashews(memory=False),
     "cashews_memory": _cashews(memory=True),
-    "coredis": coredis,
 }
 
 

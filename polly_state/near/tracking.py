@@ -21,12 +21,14 @@ from polly_state.connection.packing import pack
 from polly_state.near.cache import NearCache
 from polly_state.wire import Reply
 
-__all__ = ["SILENCE", "Tracking"]
+__all__ = ["MANY", "SILENCE", "Tracking"]
 
 #: Seconds since a question that was answered, after which nothing is handed out.
 SILENCE: Final = 2.0
 #: Seconds for which entries live where Redis does not tell of changes.
 BRIEF: Final = 1.0
+#: Changes told of at once that are too many to look at one by one: others wait for the event loop.
+MANY: Final = 10_000
 
 
 class Tracking:
@@ -79,7 +81,7 @@ class Tracking:
         if message[0] != b"invalidate":
             return
         keys = message[1]
-        if keys is None:
+        if keys is None or len(keys) > MANY:
             self._near.flush()
             return
         for key in keys:

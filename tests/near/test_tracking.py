@@ -15,7 +15,7 @@ from polly_state.commands import Delete, Get, Set
 from polly_state.connection import ConnectionManager
 from polly_state.errors import StoreUnavailable
 from polly_state.near import MISSING, NearCache, Tracking
-from polly_state.near.tracking import SILENCE
+from polly_state.near.tracking import MANY, SILENCE
 from polly_state.stamps import HybridClock
 from polly_state.testing import Clock, FaultProxy, Server
 from tests.connection.peers import Peer, redis_like
@@ -136,6 +136,14 @@ async def test_an_answer_that_was_overtaken_is_not_kept(cached, change):
     await until(lambda: cached.near.statistics()[5:7] != before[5:7])
     cached.near.fill(key, ticket, old, 0, None)
     assert cached.near.get(key) is MISSING
+
+
+async def test_a_change_of_very_many_keys_at_once_drops_everything(cached):
+    key = cached.key()
+    before = await cached.kept(key)
+    await cached.other.mset({cached.key(number): b"" for number in range(MANY + 1)})
+    await cached.gone(key)
+    assert cached.near.statistics().flushes == before.flushes + 1
 
 
 async def test_what_is_no_caches_is_neither_told_of_nor_kept(cached):
