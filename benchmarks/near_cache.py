@@ -25,7 +25,7 @@ from benchmarks.contestants import OURS, POOL, Contestant, Job, Jobs
 from benchmarks.run import Plan, Report, Window, measured, new_server, opened, paired, row, turns
 from benchmarks.values import IDS, frozen, profile
 
-__all__ = ["PLAN", "run"]
+__all__ = ["PLAN", "VALUES", "ours", "run", "warmed"]
 
 PLAN = Plan(rounds=9, seconds=0.2)
 VALUES: dict[str, Any] = {
@@ -141,7 +141,7 @@ async def run(plan: Plan) -> Report:
         for op, value in VALUES.items():
             jobs = {name: make(value) for name, make in contestants.items()}
             for job in jobs.values():
-                await _warmed(job)
+                await warmed(job)
             windows: dict[str, list[Window]] = {name: [] for name in jobs}
             for name in turns(jobs, plan.rounds):
                 windows[name].append(await measured(jobs[name].get, (), 1, plan.seconds))
@@ -151,7 +151,7 @@ async def run(plan: Plan) -> Report:
     return report
 
 
-async def _warmed(job: Job) -> None:
+async def warmed(job: Job) -> None:
     for user in IDS:
         await job.set(user, job.value)
     # What is told of these writes is in by then.
