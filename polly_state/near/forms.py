@@ -2,19 +2,19 @@
 
 What cannot be changed is kept and handed out as it is. A dict, list or set of such parts is copied. Builtin values that
 are nested are kept packed by marshal, in process only: as quick to unpack as to copy, smaller, and nothing for the
-garbage collector to walk. Dataclasses that can be changed are copied field by field. Anything else is not kept.
+garbage collector to walk. Of a named tuple only the part that can be changed is made anew. Dataclasses that can be
+changed are copied field by field. Anything else is not kept.
 """
 
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Collection
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from sys import getsizeof
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 __all__ = ["Form", "Forms"]
@@ -24,6 +24,8 @@ FROZEN: Final = ATOMS | {date, datetime, time, timedelta, timezone, Decimal, UUI
 BRANCHES: Final = frozenset((dict, list, set, tuple, frozenset))
 COPIES: Final[dict[type, Callable[[Any], object]]] = {dict: dict.copy, list: list.copy, set: set.copy}
 MAX_DEPTH: Final = 100
+#: Bytes of a text or number beside its content.
+ATOM_OVERHEAD: Final = 48
 
 
 class Form(NamedTuple):
@@ -50,7 +52,9 @@ class Forms:
         try:
             if kind in COPIES and ATOMS.issuperset(map(type, _parts(value))):
                 copy = COPIES[kind]
-                return Form(copy(value), copy, getsizeof(value) + sum(map(getsizeof, _parts(value))))
+                return Form(copy(value), copy, _weight(value))
+            if isinstance(value, tuple) and hasattr(kind, "_make"):
+                return self._named(value)
             if _immutable(value, MAX_DEPTH):
                 return Form(value, None, _weight(value))
             if _plain(value, MAX_DEPTH):
@@ -60,6 +64,21 @@ class Forms:
             return Form(copy(value), copy, _weight(value))
         except (AttributeError, TypeError, ValueError, RecursionError):
             return None
+
+    def _named(self, value: tuple[object, ...]) -> Form | None:
+        """The form of a named tuple; often one part can be changed, such as a value beside what is known of it."""
+        changing = [place for place, part in enumerate(value) if not _immutable(part, MAX_DEPTH)]
+        if not changing:
+            return Form(value, None, _weight(value))
+        if len(changing) > 1:
+            return Form(_copied(value), _copied, _weight(value))
+        place = changing[0]
+        inner = self.form_of(value[place])
+        if inner is None:
+            return None
+        before, after = value[:place], value[place + 1 :]
+        kept = (type(value), before, inner.value, inner.renew, after)
+        return Form(kept, _renamed, getsizeof(kept) + _weight(before) + inner.size + _weight(after))
 
     def _copier(self, kind: type) -> Callable[[Any], object]:
         copier = self._copiers.get(kind)
@@ -76,25 +95,34 @@ def _unpack(packed: Any) -> object:
     return marshal.loads(packed)  # noqa: S302 - packed in this process
 
 
-def _parts(value: Any) -> Iterator[object]:
+def _renamed(kept: Any) -> object:
+    kind, before, inner, renew, after = kept
+    return tuple.__new__(kind, (*before, renew(inner), *after))
+
+
+def _parts(value: Any) -> Collection[Any]:
     """Everything directly in *value*; the fields, if it is a dataclass."""
-    if isinstance(value, dict):
-        yield from value
-        yield from value.values()
-    elif type(value) in BRANCHES or isinstance(value, tuple):
-        yield from value
-    elif is_dataclass(value):
-        yield from (getattr(value, each.name) for each in fields(value))
+    kind = type(value)
+    if kind is dict:
+        return [*value, *value.values()]
+    if kind in BRANCHES or isinstance(value, tuple):
+        return cast("Collection[Any]", value)
+    return [getattr(value, name) for name in getattr(kind, "__dataclass_fields__", ())]
 
 
 def _immutable(value: object, depth: int) -> bool:
     kind = type(value)
-    if kind in FROZEN or isinstance(value, Enum):
+    if kind in FROZEN:
         return True
-    named = isinstance(value, tuple) and hasattr(kind, "_fields")
-    if kind is tuple or kind is frozenset or named or _frozen_dataclass(kind):
-        return depth > 0 and all(_immutable(part, depth - 1) for part in _parts(value))
-    return False
+    if kind is tuple or kind is frozenset or _named_or_frozen(kind):
+        parts = _parts(value)
+        # Most are flat, which is found out without a call for each part.
+        return ATOMS.issuperset(map(type, parts)) or (depth > 0 and all(_immutable(part, depth - 1) for part in parts))
+    return isinstance(value, Enum)
+
+
+def _named_or_frozen(kind: type) -> bool:
+    return (issubclass(kind, tuple) and hasattr(kind, "_make")) or _frozen_dataclass(kind)
 
 
 def _frozen_dataclass(kind: type) -> bool:
@@ -144,9 +172,11 @@ def _bare(kind: Any) -> bool:
     return bool(plain and hasattr(kind, "__dataclass_fields__"))
 
 
-def _weight(value: object) -> int:
-    if type(value) in ATOMS:
-        return getsizeof(value)
-    kept = getattr(value, "__dict__", None)
-    own = getsizeof(value) + (0 if kept is None or isinstance(value, Enum) else getsizeof(kept))
-    return own + sum(map(_weight, _parts(value)))
+def _weight(value: Any) -> int:
+    parts, own = _parts(value), getsizeof(value)
+    if not parts:
+        return own
+    if ATOMS.issuperset(map(type, parts)):
+        # To ask each part for its size would take twice as long as all the rest of a fill.
+        return own + ATOM_OVERHEAD * len(parts) + len(marshal.dumps([*parts]))
+    return own + sum(map(_weight, parts))

@@ -271,6 +271,9 @@ MUTABLE = {
     "int keys": (lambda: {1: {2: [3]}}, lambda value: value[1][2].clear()),
     "in a tuple": (lambda: (1, [2]), lambda value: value[1].append(3)),
     "in a named tuple": (lambda: Point(1, [2]), lambda value: value.y.append(3)),
+    "a dataclass in a named tuple": (lambda: Point(Role("r"), 2), lambda value: value.x.tags.append("b")),
+    "two lists in a named tuple": (lambda: Point([1], [2]), lambda value: value.x.append(3)),
+    "a dict in a named tuple": (lambda: Point({"a": 1}, ()), lambda value: value.x.clear()),
     "dataclass": (lambda: Role("r"), lambda value: setattr(value, "name", "changed")),
     "dataclass of texts": (
         lambda: Flat("a", datetime(2024, 1, 1, tzinfo=UTC)),
@@ -312,7 +315,17 @@ def deep():
 
 
 @pytest.mark.parametrize(
-    "make", [Loose, OrderedDict, lambda: bytearray(b"x"), lambda: [Loose()], lambda: [bytearray()], circle, deep]
+    "make",
+    [
+        Loose,
+        OrderedDict,
+        lambda: bytearray(b"x"),
+        lambda: [Loose()],
+        lambda: [bytearray()],
+        lambda: Point(1, Loose()),
+        circle,
+        deep,
+    ],
 )
 def test_what_cannot_be_kept_safely_is_not_kept(make):
     cache = near()
