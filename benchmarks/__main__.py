@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import degraded, get_or_load, latency, startup, throughput
+from benchmarks import degraded, get_or_load, latency, near_cache, staleness, startup, throughput, tracking
 from benchmarks.run import Report
 
-BENCHMARKS = {
-    module.__name__.rpartition(".")[2]: module for module in (throughput, latency, degraded, startup, get_or_load)
-}
+MODULES = (throughput, latency, degraded, startup, near_cache, staleness, tracking, get_or_load)
+BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def main(words: Sequence[str] | None = None) -> None:

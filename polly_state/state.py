@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from polly_state.connection import ConnectionStatistics
     from polly_state.events import Event
+    from polly_state.near import NearStatistics
     from polly_state.store.journal import JournalStatistics
     from polly_state.store.repair import RepairStatistics
     from polly_state.store.replay import ReplayStatistics
@@ -60,6 +61,7 @@ class Statistics(NamedTuple):
     repair: RepairStatistics | None
     cache: dict[str, CacheStatistics]
     """By the name of the family."""
+    near: NearStatistics | None
     local_entries: int
     local_bytes: int
 
@@ -205,6 +207,7 @@ class PollyState:
             replay=None if stack is None else stack.replay(),
             repair=None if stack is None else stack.repair(),
             cache=self.cache.statistics(),
+            near=None if stack is None else stack.near_statistics(),
             local_entries=len(self._keyspace),
             local_bytes=self._keyspace.size,
         )

@@ -9,6 +9,7 @@ import pytest
 
 from polly_state import Mode, PollyState, Settings, events
 from polly_state.events import (
+    CacheEntryUnreadable,
     CircuitChanged,
     ConnectionLost,
     ConnectionOpened,
@@ -34,6 +35,7 @@ EXAMPLES = {
     Replayed(1, 0, 0): logging.INFO,
     OperationDead("SetRegister", "WRONGTYPE"): logging.WARNING,
     ServerLoss(1, 0): logging.WARNING,
+    CacheEntryUnreadable("guilds"): logging.WARNING,
 }
 
 

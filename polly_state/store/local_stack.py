@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from polly_state.connection import ConnectionStatistics, Subscription
+    from polly_state.near import NearStatistics
     from polly_state.store.journal import Journal, JournalStatistics
     from polly_state.store.overlay import Overlay
     from polly_state.store.repair import RepairStatistics
@@ -34,6 +35,7 @@ class LocalStack:
 
     mode = Mode.EMBEDDED
     pending = 0
+    near = None
 
     def __init__(self, settings: Settings, keyspace: Keyspace, clock: HybridClock) -> None:
         self._settings = settings
@@ -95,6 +97,10 @@ class LocalStack:
         return None
 
     def repair(self) -> RepairStatistics | None:
+        """See `Stack`."""
+        return None
+
+    def near_statistics(self) -> NearStatistics | None:
         """See `Stack`."""
         return None
 

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError, Subscription
+from polly_state.connection.link import Link
+from polly_state.connection.packing import pack
 from polly_state.errors import ConfigurationError
 from polly_state.events import Mode, Observer
 from polly_state.keyspace import Keyspace
+from polly_state.near import NearCache, NearStatistics, Tracking
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Store
@@ -24,6 +27,8 @@ from polly_state.wire import Reply
 
 __all__ = ["RedisStack"]
 
+#: What the keys of caches begin with, after the namespace.
+CACHES = "cache"
 TICK = 0.5
 SCANNED = 500
 SKEW = 0.05
@@ -40,7 +45,11 @@ class RedisStack:
         self._clock = clock
         self._observe = observe
         self._connection = ConnectionManager(settings.address, settings, clock=clock, observe=observe)
-        self._upkeep = Upkeep((TICK, self._tick), (TIDY_INTERVAL, self._tidy))
+        prefix, bounds = f"{settings.namespace}:{CACHES}", settings.bounds
+        near = NearCache(bounds.near_entries, bounds.near_bytes, clock.now, prefix=prefix) if settings.near else None
+        self.near = near
+        self._tracking = None if near is None else Tracking(near, prefix)
+        self._upkeep = Upkeep((TICK, self._tick), (TICK, self._beat), (TIDY_INTERVAL, self._tidy))
         self._overlay: Overlay | None = None
         self._resilient: ResilientStore | None = None
         self._watch: ServerWatch | None = None
@@ -77,8 +86,7 @@ class RedisStack:
             observe=self._observe,
             repair=settings.repair,
         )
-        watch = self._watch
-        self._connection.greet = lambda ask: watch.check(ask, connected=True)
+        self._connection.greet = self._greet
         await self._connection.start()
         self._resilient.look()
         self._upkeep.start()
@@ -139,6 +147,20 @@ class RedisStack:
     def repair(self) -> RepairStatistics | None:
         """See `Stack`."""
         return None if self._watch is None else self._watch.statistics()
+
+    def near_statistics(self) -> NearStatistics | None:
+        """See `Stack`."""
+        return None if self.near is None else self.near.statistics()
+
+    async def _greet(self, link: Link) -> None:
+        assert self._watch is not None  # noqa: S101
+        await self._watch.check(lambda *words: link.submit(pack(words)), connected=True)
+        if self._tracking is not None:
+            await self._tracking.follow(link)
+
+    async def _beat(self) -> None:
+        if self._tracking is not None:
+            await self._tracking.beat()
 
     async def _tick(self) -> None:
         assert self._watch is not None and self._resilient is not None  # noqa: S101, PT018

@@ -10,6 +10,7 @@ from polly_state.store.base import Store
 
 if TYPE_CHECKING:
     from polly_state.connection import ConnectionStatistics, Subscription
+    from polly_state.near import Near, NearStatistics
     from polly_state.store.journal import JournalStatistics
     from polly_state.store.repair import RepairStatistics
     from polly_state.store.replay import ReplayStatistics
@@ -28,6 +29,11 @@ class Stack(Protocol):
     @property
     def pending(self) -> int:
         """Writes that wait for Redis."""
+        ...
+
+    @property
+    def near(self) -> Near | None:
+        """What caches keep in process; None where that would gain nothing, or settings switch it off."""
         ...
 
     async def open(self) -> Store:
@@ -69,4 +75,8 @@ class Stack(Protocol):
 
     def repair(self) -> RepairStatistics | None:
         """What the server has lost; None without Redis."""
+        ...
+
+    def near_statistics(self) -> NearStatistics | None:
+        """What caches keep in process; None without a near cache."""
         ...
