@@ -106,7 +106,7 @@ class PollyState:
         try:
             self._stack = await self._make_stack()
             self._store.open(await self._stack.open())
-            self.cache.open(self._stack.subscription)
+            self.cache.open(self._stack.subscription, self._stack.near)
         except BaseException:
             await self.aclose()
             raise

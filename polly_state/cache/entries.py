@@ -37,13 +37,17 @@ class Entry(NamedTuple, Generic[T]):
     """Whether it is given again because its loader failed."""
     marks: bytes
     """The markers it was loaded under; it counts for as long as they are the same."""
+    codec: int = 0
+    """Which codec has made the value of it, for handles of other types on the same family."""
 
 
 class EntryCodec(Generic[T]):
     """Entries of one declared type as bytes."""
 
-    def __init__(self, declared: Any, max_bytes: int) -> None:
+    def __init__(self, declared: Any, max_bytes: int, number: int = 0) -> None:
         self._codec: Codec[T] = Codec(declared, max_bytes=max_bytes)
+        self.number = number
+        """What its entries bear."""
 
     def encode(self, entry: Entry[T]) -> bytes:
         """Raises `UnsupportedValue` if the value would not come back equal, or is too large."""
@@ -70,9 +74,10 @@ class EntryCodec(Generic[T]):
         if magic != MAGIC:
             raise CorruptValue("what is stored is an entry of another version")
         if kind == VALUE:
-            return tuple.__new__(Entry, (self._codec.decode(payload), *times, False, marks))
+            return tuple.__new__(Entry, (self._codec.decode(payload), *times, False, marks, self.number))
         if kind == VALUE_AGAIN:
-            return Entry(self._codec.decode(payload), *times, failed=True, marks=marks)
+            return Entry(self._codec.decode(payload), *times, failed=True, marks=marks, codec=self.number)
         if kind in (NONE, NONE_AGAIN) and not payload:
-            return Entry(None, *times, failed=kind == NONE_AGAIN, marks=marks)  # type: ignore[arg-type]
+            again = kind == NONE_AGAIN
+            return Entry(None, *times, failed=again, marks=marks, codec=self.number)  # type: ignore[arg-type]
         raise CorruptValue("what is stored is an entry of no known kind")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from polly_state.cache.bulk import Bulk
@@ -15,7 +15,7 @@ from polly_state.cache.sharing import Sharing
 from polly_state.cache.statistics import CacheStatistics, Tally
 from polly_state.commands import DropEntry, PutEntry
 from polly_state.lifetime import Lifetime
-from polly_state.store import Ack, Origin
+from polly_state.store import Ack, Answer, Origin
 from polly_state.structures import Family, Id, Ttl
 
 __all__ = ["Cache", "Cached"]
@@ -101,18 +101,14 @@ class Cache(Generic[T]):
             entry = self._loading.made(value, wanted, marks)
             content = self._loading.codec.encode(entry)
             commands[each] = PutEntry(self._key(each), content, entry.ends - entry.created)
-        for command in commands.values():
-            self._shared.flights.detach(command.key)
-            self._tally.bytes_written += len(command.content)
-        answers = await self._shared.store.execute_many(commands.values())
+        self._tally.bytes_written += sum(len(command.content) for command in commands.values())
+        answers = await self._written([*commands.values()])
         return {each: answer.ack for each, answer in zip(commands, answers, strict=True)}
 
     async def delete_many(self, ids: Iterable[I]) -> dict[I, Ack]:
         """Let there be no values, in one round trip."""
         keys = {each: self._key(each) for each in ids}
-        for key in keys.values():
-            self._shared.flights.detach(key)
-        answers = await self._shared.store.execute_many([DropEntry(key) for key in keys.values()])
+        answers = await self._written([DropEntry(key) for key in keys.values()])
         return {each: answer.ack for each, answer in zip(keys, answers, strict=True)}
 
     async def invalidate(self) -> Ack:
@@ -143,7 +139,8 @@ class Cache(Generic[T]):
             RuntimeError: It asked the cache for its own key, directly or by way of other loaders.
         """
         key = self._key(id)
-        found = await self._loading.look(key)
+        entry = self._loading.near(key)
+        found = Found(entry, b"", None) if entry is not None else await self._loading.look(key)
         entry = found.entry
         if entry is not None:
             left = entry.expires - self._shared.store.clock.now()
@@ -195,6 +192,20 @@ class Cache(Generic[T]):
     def statistics(self) -> CacheStatistics:
         """How the family has fared so far, in this process."""
         return self._tally.snapshot()
+
+    async def _written(self, commands: Sequence[PutEntry | DropEntry]) -> list[Answer[bool]]:
+        for command in commands:
+            self._shared.flights.detach(command.key)
+            self._drop_near(command.key)
+        try:
+            return await self._shared.store.execute_many(commands)
+        finally:
+            for command in commands:
+                self._drop_near(command.key)
+
+    def _drop_near(self, key: str) -> None:
+        if self._shared.near is not None:
+            self._shared.near.drop(key)
 
     def _counted(self, entry: Entry[T] | None) -> Entry[T] | None:
         """The entry if it is fresh."""

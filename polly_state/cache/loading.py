@@ -26,13 +26,15 @@ from polly_state.errors import (
 )
 from polly_state.events import CacheEntryUnreadable
 from polly_state.lifetime import Lifetime
-from polly_state.store import Answer
+from polly_state.near import Near, Ticket
+from polly_state.store import Ack, Answer, Origin
 
 __all__ = ["Loading"]
 
 T = TypeVar("T")
 U = TypeVar("U")
 LATE: Final = 4
+NEAR: Final = Answer[bytes | None](None, Origin.NEAR, Ack.REMOTE)
 """After so many hard timeouts a loader is given up."""
 
 
@@ -51,6 +53,11 @@ class Loading(Generic[T]):
 
     async def look(self, key: str) -> Found[T]:
         """The entry at *key* as it is stored, unless it is invalid or past its end."""
+        entry = self.near(key)
+        if entry is not None:
+            return Found(entry, entry.marks, NEAR)
+        near = self._shared.near
+        ticket = None if near is None else near.begin(key)
         reading = self._markers.reading
         if reading is None:
             answer, reading = await self._led(key)
@@ -72,7 +79,20 @@ class Loading(Generic[T]):
         entry = self._read(content)
         if entry is not None and entry.marks != marks and not await self._markers.valid(entry.marks, marks):
             entry = None
+        if ticket is not None and near is not None and entry is not None and answer is not None:
+            self._keep_near(near, key, ticket, entry, answer)
         return Found(entry, marks, answer)
+
+    def near(self, key: str) -> Entry[T] | None:
+        """The fresh entry that this process holds and Redis vouches for; asks nobody."""
+        near = self._shared.near
+        entry = None if near is None else near.get(key)
+        if not isinstance(entry, Entry) or entry.codec != self.codec.number:
+            return None
+        if not self._markers.near_valid(self._name, entry.marks) or entry.expires <= self._store.clock.now():
+            return None
+        self.tally.near_hits += 1
+        return entry
 
     async def _led(self, key: str) -> tuple[Answer[bytes | None] | None, Reading]:
         # The markers go first: their reply is there before those that others wait for.
@@ -219,6 +239,10 @@ class Loading(Generic[T]):
         fresh = held.expires > self._store.clock.now() and held.created > wanted.newer_than
         return fresh or not (turn.ours or wanted.patient)
 
+    def _keep_near(self, near: Near, key: str, ticket: Ticket, entry: Entry[T], answer: Answer[bytes | None]) -> None:
+        if answer.origin is Origin.REDIS:
+            near.fill(key, ticket, entry, len(answer.value or b""), entry.ends)
+
     def _read(self, content: bytes) -> Entry[T] | None:
         self.tally.bytes_read += len(content)
         try:
@@ -230,11 +254,17 @@ class Loading(Generic[T]):
 
     async def end(self, command: EndLoad) -> bool:
         """End a claim; whether the claim held until then, as far as is known."""
+        near = self._shared.near
         try:
+            if near is not None:
+                near.drop(command.key)
             held = (await self._store.execute(command)).value
         except StateError:
             # The value is good, and whoever waits for it gets it; it is only not kept.
             return True
+        finally:
+            if near is not None:
+                near.drop(command.key)
         if held and command.content is not None:
             self.tally.bytes_written += len(command.content)
         return held

@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
-from polly_state.commands import Get, GetFields, PatchFields, SetRegister
+from polly_state.commands import Command, Get, GetFields, PatchFields, SetRegister
 from polly_state.errors import StateError, StateUnavailable
 from polly_state.lifetime import MAX_CACHED
-from polly_state.store import Ack, Store
+from polly_state.near import Near
+from polly_state.store import Ack, Answer, Origin, Store
 from polly_state.structures import Family
 
 __all__ = ["Markers", "Reading"]
@@ -80,6 +81,7 @@ class Markers:
     def __init__(self, store: Store, namespace: str) -> None:
         self.reading: Reading | None = None
         """What who asks now can share."""
+        self.near: Near | None = None
         self._store = store
         self._families = Family(namespace, "cache.markers").key("families")
         self._tag_key = Family(namespace, "cache.tags").key
@@ -88,6 +90,21 @@ class Markers:
         # What was last seen, for an outage in which nothing else is known.
         self._last_families: dict[str, bytes] | None = None
         self._last_tags: OrderedDict[str, bytes] = OrderedDict()
+        # What the near cache holds of the families is the number of a reading; this is the one.
+        self._kept: Reading | None = None
+        self._kept_number = 0
+
+    def near_valid(self, name: str, marks: bytes) -> bool:
+        """Whether an entry with such *marks* counts; False if that is not known in this process."""
+        near = self.near
+        if near is None or self._kept is None or near.get(self._families) != self._kept_number:
+            return False
+        base = self._kept.of(name)
+        if marks == base:
+            return True
+        tags = [part.rpartition("=") for part in marks.decode().split(" ")[2:]]
+        same = (near.get(self._tag_key(unquote(tag))) == mark.encode() for tag, _, mark in tags)
+        return bool(tags) and marks.startswith(base) and all(same)
 
     async def read(self) -> Reading:
         """The markers of all families, read after this call and not before."""
@@ -96,9 +113,14 @@ class Markers:
             return reading
         reading = self.reading = Reading()
         asyncio.get_running_loop().call_soon(self._close_reading)
+        ticket = None if self.near is None else self.near.begin(self._families)
         try:
-            self._last_families = (await self._store.execute(GetFields(self._families))).value
-            reading.end(self._last_families, ABSENT)
+            answer = await self._store.execute(GetFields(self._families))
+            self._last_families = answer.value
+            reading.end(answer.value, ABSENT)
+            if self.near is not None and answer.origin is Origin.REDIS:
+                self._kept, self._kept_number = reading, self._kept_number + 1
+                self.near.fill(self._families, ticket, self._kept_number, 0, None)
         except StateUnavailable:
             reading.end(self._last_families or {}, UNKNOWN)
         finally:
@@ -122,7 +144,7 @@ class Markers:
         """Make all entries of these families invalid; of all there are, if none is named."""
         stamp = self._store.clock.stamp()
         changes: dict[str, bytes | None] = {name: stamp.encode() for name in names}
-        answer = await self._store.execute(PatchFields(self._families, stamp, changes))
+        answer = await self._written(PatchFields(self._families, stamp, changes))
         self._last_families = {**(self._last_families or {}), **dict.fromkeys(changes, stamp.encode())}
         return answer.ack
 
@@ -130,7 +152,7 @@ class Markers:
         """Make all entries with *tag* invalid. Raises `ValueError` or `TypeError` for one that cannot be used."""
         stamp = self._store.clock.stamp()
         key = self._tag_key(tag)
-        answer = await self._store.execute(SetRegister(key, stamp, stamp.encode(), TAG_TTL))
+        answer = await self._written(SetRegister(key, stamp, stamp.encode(), TAG_TTL))
         self._remember(key, stamp.encode())
         return answer.ack
 
@@ -139,6 +161,16 @@ class Markers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _written(self, command: Command[bool]) -> Answer[bool]:
+        near = self.near
+        if near is None:
+            return await self._store.execute(command)
+        near.drop(command.key)
+        try:
+            return await self._store.execute(command)
+        finally:
+            near.drop(command.key)
 
     def _close_reading(self) -> None:
         self.reading = None
@@ -177,11 +209,14 @@ class Markers:
                 future.cancel()
 
     async def _read_tag(self, key: str) -> bytes:
+        ticket = None if self.near is None else self.near.begin(key)
         try:
-            found = (await self._store.execute(Get(key))).value
+            answer = await self._store.execute(Get(key))
         except StateUnavailable:
             return self._last_tags.get(key, UNKNOWN)
-        mark = ABSENT if found is None else found
+        mark = ABSENT if answer.value is None else answer.value
+        if self.near is not None and answer.origin is Origin.REDIS:
+            self.near.fill(key, ticket, mark, len(mark), None)
         self._remember(key, mark)
         return mark
 

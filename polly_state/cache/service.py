@@ -17,6 +17,7 @@ from polly_state.cache.wakeups import Channel
 from polly_state.commands import loads_channel
 from polly_state.events import Observer
 from polly_state.lifetime import Lifetime
+from polly_state.near import Near
 from polly_state.settings import Settings
 from polly_state.store import Ack, Store
 from polly_state.structures import Id, Ttl, seconds
@@ -157,8 +158,11 @@ class CacheService:
         rate = hits / (hits + misses) if hits + misses else 0.0
         return CacheHealth(len(found), len(self._shared.flights), rate, sum(each.load_errors for each in found))
 
-    def open(self, listen: Callable[[str, Callable[[bytes | None], None]], Channel | None]) -> None:
-        """Hear of other processes' loads through what *listen* gives for a channel."""
+    def open(
+        self, listen: Callable[[str, Callable[[bytes | None], None]], Channel | None], near: Near | None = None
+    ) -> None:
+        """Hear of other processes' loads through what *listen* gives for a channel, and keep values *near*."""
+        self._shared.near = self._shared.markers.near = near
         channel = loads_channel(f"{self._shared.namespace}:")
         self._shared.wakeups.open(lambda tell: listen(channel, tell))
 

@@ -12,6 +12,7 @@ from polly_state.cache.flights import Flights
 from polly_state.cache.markers import Markers
 from polly_state.cache.wakeups import Wakeups
 from polly_state.events import Observer
+from polly_state.near import Near
 from polly_state.store import Store
 
 __all__ = ["Shared"]
@@ -26,6 +27,7 @@ class Shared:
     markers: Markers
     observe: Observer
     max_value_bytes: int
+    near: Near | None = None
     flights: Flights = field(default_factory=Flights)
     wakeups: Wakeups = field(default_factory=Wakeups)
     codecs: dict[Any, EntryCodec[Any]] = field(default_factory=dict[Any, EntryCodec[Any]])
@@ -39,5 +41,5 @@ class Shared:
         """The codec of one declared type. Raises `TypeError` for one that cannot be stored."""
         held = self.codecs.get(declared)
         if held is None:
-            held = self.codecs[declared] = EntryCodec(declared, self.max_value_bytes)
+            held = self.codecs[declared] = EntryCodec(declared, self.max_value_bytes, len(self.codecs))
         return held
