@@ -9,10 +9,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import degraded, get_or_load, latency, near_cache, staleness, startup, throughput, tracking
+from benchmarks import (
+    codec,
+    degraded,
+    get_or_load,
+    latency,
+    near_cache,
+    staleness,
+    stampede,
+    startup,
+    tags,
+    throughput,
+    tracking,
+)
 from benchmarks.run import Report
 
-MODULES = (throughput, latency, degraded, startup, near_cache, staleness, tracking, get_or_load)
+MODULES = (throughput, latency, degraded, startup, near_cache, staleness, tracking, get_or_load, stampede, tags, codec)
 BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
