@@ -9,10 +9,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import degraded, degraded_write, labels, latency, recovery, replay, startup, throughput
+from benchmarks import (
+    codec,
+    degraded,
+    degraded_write,
+    get_or_load,
+    labels,
+    latency,
+    near_cache,
+    recovery,
+    replay,
+    staleness,
+    stampede,
+    startup,
+    tags,
+    throughput,
+    tracking,
+)
 from benchmarks.run import Report
 
-MODULES = (throughput, latency, labels, degraded, degraded_write, recovery, replay, startup)
+OUTAGES = (degraded, degraded_write, recovery, replay)
+CACHES = (near_cache, staleness, tracking, get_or_load, stampede, tags, codec)
+MODULES = (throughput, latency, labels, startup, *OUTAGES, *CACHES)
 BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

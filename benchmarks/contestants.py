@@ -27,7 +27,7 @@ import orjson
 from benchmarks.limit import Bare
 from polly_state.testing.loopback import parse
 
-__all__ = ["CONTESTANTS", "OURS", "PEERS", "Job", "Jobs"]
+__all__ = ["CONTESTANTS", "OURS", "PEERS", "Contestant", "Job", "Jobs"]
 
 POOL = 16
 OURS = "ours"
@@ -43,6 +43,7 @@ class Job(NamedTuple):
 
 
 Jobs: TypeAlias = Callable[[Any], Job]
+Contestant: TypeAlias = Callable[[str], AbstractAsyncContextManager[Jobs]]
 
 
 def around(client: Any, name: str, value: Any) -> Job:
@@ -212,7 +213,7 @@ async def bare(url: str) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
         transport.close()
 
 
-CONTESTANTS: dict[str, Callable[[str], AbstractAsyncContextManager[Jobs]]] = {
+CONTESTANTS: dict[str, Contestant] = {
     contestant.__name__: contestant
     for contestant in (
         ours,

@@ -17,7 +17,7 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
-from benchmarks.contestants import CONTESTANTS, OURS, Jobs
+from benchmarks.contestants import CONTESTANTS, OURS, Contestant, Jobs
 from benchmarks.values import IDS, profile
 from polly_state.testing import Server, available
 
@@ -208,14 +208,17 @@ def new_server() -> Server:
 
 @asynccontextmanager
 async def opened(
-    url: str, skipped: dict[str, str], names: Iterable[str] = tuple(CONTESTANTS)
+    url: str,
+    skipped: dict[str, str],
+    names: Iterable[str] | None = None,
+    among: Mapping[str, Contestant] = CONTESTANTS,
 ) -> AsyncIterator[Mapping[str, Jobs]]:
     """The contestants that can be opened and give back what was set; others are named in *skipped*."""
     jobs: dict[str, Jobs] = {}
     async with AsyncExitStack() as stack:
-        for name in names:
+        for name in among if names is None else names:
             try:
-                make = await stack.enter_async_context(CONTESTANTS[name](url))
+                make = await stack.enter_async_context(among[name](url))
                 await _proven(make)
             except Exception as error:
                 if name == OURS:

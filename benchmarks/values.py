@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import make_dataclass
 from typing import Any
 
-__all__ = ["IDS", "SIZES", "profile"]
+__all__ = ["IDS", "SIZES", "frozen", "profile"]
 
 SIZES = (1, 10, 100)
 IDS = tuple(f"user-{number}" for number in range(64))
@@ -19,6 +19,16 @@ def _declare(size: int) -> type:
 
 Profile1, Profile10, Profile100 = (_declare(size) for size in SIZES)
 PROFILES: dict[int, Any] = dict(zip(SIZES, (Profile1, Profile10, Profile100), strict=True))
+
+
+Frozen10 = make_dataclass(
+    "Frozen10", PROFILES[10].__annotations__.items(), frozen=True, slots=True, namespace={"__module__": __name__}
+)
+
+
+def frozen() -> Any:
+    """The same as `profile(10)`, of a class whose objects can not be changed."""
+    return Frozen10(*(f"value {number}" for number in range(10)))
 
 
 def profile(size: int) -> Any:

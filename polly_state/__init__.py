@@ -1,6 +1,7 @@
 """The state and cache layer of asyncio bots, over Redis or Valkey, going on without it and losing nothing."""
 
 from polly_state.address import Address, Secret
+from polly_state.cache import Cache, Cached, CachedFunction, CacheHealth, CacheService, CacheStatistics
 from polly_state.errors import (
     AuthenticationFailed,
     CircuitOpen,
@@ -8,6 +9,7 @@ from polly_state.errors import (
     ConfigurationError,
     CorruptValue,
     DeadlineExceeded,
+    LoadFailed,
     LocalStoreFull,
     Overloaded,
     StateError,
@@ -17,6 +19,7 @@ from polly_state.errors import (
     UnsupportedValue,
 )
 from polly_state.events import Event, Mode, Observer
+from polly_state.lifetime import Lifetime
 from polly_state.settings import Bounds, BreakerSettings, Deadlines, Settings
 from polly_state.state import Health, PollyState, Statistics
 from polly_state.store import Ack, Origin
@@ -28,6 +31,12 @@ __all__ = [
     "AuthenticationFailed",
     "Bounds",
     "BreakerSettings",
+    "Cache",
+    "CacheHealth",
+    "CacheService",
+    "CacheStatistics",
+    "Cached",
+    "CachedFunction",
     "CircuitOpen",
     "CommandRejected",
     "ConfigurationError",
@@ -38,6 +47,8 @@ __all__ = [
     "Event",
     "Fields",
     "Health",
+    "Lifetime",
+    "LoadFailed",
     "LocalStoreFull",
     "Log",
     "Message",

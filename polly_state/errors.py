@@ -12,6 +12,7 @@ StateError
 |  `- TLSFailed               the certificate did not convince, or TLS could not be set up
 |- CorruptValue             what is stored is not what its type promises
 |- UnsupportedValue         a value that would not come back equal, or is too large
+|- LoadFailed               a cache's loader took too long, or was cancelled from within
 `- LocalStoreFull           a local bound is reached; nothing was dropped and nothing was written
 
 Wrong arguments are ``ValueError`` and ``TypeError``, as everywhere in Python.
@@ -27,6 +28,7 @@ __all__ = [
     "ConfigurationError",
     "CorruptValue",
     "DeadlineExceeded",
+    "LoadFailed",
     "LocalStoreFull",
     "Overloaded",
     "StateError",
@@ -96,6 +98,10 @@ class CorruptValue(StateError):
 
 class UnsupportedValue(StateError):
     """The value would not come back equal, or is over the size bound; nothing was written."""
+
+
+class LoadFailed(StateError):
+    """A cache's loader gave no result in time, or was cancelled from within; what it raises itself goes on as it is."""
 
 
 class LocalStoreFull(StateError):

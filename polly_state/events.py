@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = [
+    "CacheEntryUnreadable",
     "CircuitChanged",
     "ConnectionLost",
     "ConnectionOpened",
@@ -108,6 +109,12 @@ class ServerLoss(NamedTuple):
     possible_loss: int
 
 
+class CacheEntryUnreadable(NamedTuple):
+    """An entry of a cache *family* was damaged, or is of something else that writes there; it counts as a miss."""
+
+    family: str
+
+
 Event: TypeAlias = (
     ConnectionOpened
     | ConnectionLost
@@ -117,6 +124,7 @@ Event: TypeAlias = (
     | OperationDead
     | ServerLoss
     | EvictingServer
+    | CacheEntryUnreadable
 )
 Observer: TypeAlias = Callable[[Event], None]
 """Called at once, on the event loop: it must be quick. What it raises is logged and goes no further."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from polly_state.address import Address, Secret, Transport
 from polly_state.errors import ConfigurationError
+from polly_state.lifetime import Lifetime
 
 __all__ = ["Bounds", "BreakerSettings", "Deadlines", "Settings"]
 
@@ -72,6 +73,9 @@ class Bounds:
     ring_entries: int = 50_000
     """Acknowledged writes that are remembered for a minute, in case the server loses them."""
     ring_bytes: int = 32 * MIB
+    near_entries: int = 100_000
+    """Values of caches that are kept in process while Redis tells of changes."""
+    near_bytes: int = 32 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,9 @@ class Settings:
     ``directory`` is where writes that Redis does not have outlive this process, or all of the state without a Redis;
     it belongs to the processes of one host.
     ``required`` makes a start without Redis an error instead of a degraded start.
+    ``cache`` gives families of `PollyState.cache` other lifetimes than their own, by name.
     ``repair`` sends again what a server has lost of its last minute; without it such a loss is only reported.
+    ``near`` keeps values of caches in process, and asks Redis to tell of changes to them.
     """
 
     address: Address | None = None
@@ -91,6 +97,8 @@ class Settings:
     directory: Path | None = None
     required: bool = False
     repair: bool = True
+    cache: Mapping[str, Lifetime] = field(default_factory=dict[str, Lifetime], hash=False)
+    near: bool = True
     deadlines: Deadlines = field(default_factory=Deadlines)
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     bounds: Bounds = field(default_factory=Bounds)
@@ -136,6 +144,7 @@ class Settings:
             container_id=variables.text("CONTAINER_ID"),
             directory=variables.path("POLLY_STATE_DIR"),
             required=variables.flag("POLLY_STATE_REQUIRED", default=False),
+            near=variables.flag("POLLY_STATE_NEAR", default=True),
             deadlines=Deadlines(
                 operation=variables.seconds("POLLY_STATE_DEADLINE", default=deadlines.operation),
                 connect=variables.seconds("POLLY_STATE_CONNECT_DEADLINE", default=deadlines.connect),
@@ -148,6 +157,8 @@ class Settings:
                 local_bytes=variables.integer("POLLY_STATE_LOCAL_BYTES", default=bounds.local_bytes),
                 journal_entries=variables.integer("POLLY_STATE_JOURNAL_ENTRIES", default=bounds.journal_entries),
                 journal_bytes=variables.integer("POLLY_STATE_JOURNAL_BYTES", default=bounds.journal_bytes),
+                near_entries=variables.integer("POLLY_STATE_NEAR_ENTRIES", default=bounds.near_entries),
+                near_bytes=variables.integer("POLLY_STATE_NEAR_BYTES", default=bounds.near_bytes),
             ),
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
+from polly_state.cache import CacheService, CacheStatistics
 from polly_state.commands import load_scripts
 from polly_state.events import EventLog, Mode, Observer, notify_all
 from polly_state.keyspace import Keyspace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from polly_state.connection import ConnectionStatistics
     from polly_state.events import Event
+    from polly_state.near import NearStatistics
     from polly_state.store.journal import JournalStatistics
     from polly_state.store.repair import RepairStatistics
     from polly_state.store.replay import ReplayStatistics
@@ -57,6 +59,9 @@ class Statistics(NamedTuple):
     """None in memory alone."""
     replay: ReplayStatistics | None
     repair: RepairStatistics | None
+    cache: dict[str, CacheStatistics]
+    """By the name of the family."""
+    near: NearStatistics | None
     local_entries: int
     local_bytes: int
 
@@ -83,6 +88,7 @@ class PollyState:
         self._stack: Stack | None = None
         self._handles: dict[str, tuple[type, Any, float | None, Structure]] = {}
         self.preferences = Preferences(self.fields("preferences", bool))
+        self.cache = CacheService(self._store, self.settings, self._observe)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -101,12 +107,14 @@ class PollyState:
         try:
             self._stack = await self._make_stack()
             self._store.open(await self._stack.open())
+            self.cache.open(self._stack.subscription, self._stack.near)
         except BaseException:
             await self.aclose()
             raise
 
     async def aclose(self) -> None:
         """End all tasks and connections; writes that still wait for Redis get a moment, and are counted in the log."""
+        await self.cache.aclose()
         self._store.close()
         if self._stack is not None:
             await self._stack.aclose()
@@ -199,6 +207,8 @@ class PollyState:
             journal=None if stack is None else stack.journal(),
             replay=None if stack is None else stack.replay(),
             repair=None if stack is None else stack.repair(),
+            cache=self.cache.statistics(),
+            near=None if stack is None else stack.near_statistics(),
             local_entries=len(self._keyspace),
             local_bytes=self._keyspace.size,
         )

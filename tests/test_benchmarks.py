@@ -9,11 +9,13 @@ import sys
 import time
 
 import pytest
+from redis.asyncio import Redis
 
-from benchmarks import degraded_write, labels, recovery, replay
+from benchmarks import degraded_write, labels, near_cache, recovery, replay
 from benchmarks.__main__ import main
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.run import Plan, Report, Window, opened, paired, row, turns
+from benchmarks.values import IDS
 from benchmarks.watch import watched
 
 ABSENT = ("coredis", "glide", "cashews", "aiocache")
@@ -109,6 +111,19 @@ async def test_a_peer_that_is_not_there_is_skipped_by_name(server, without_peers
         assert list(contestants) == ["ours", "redis_py", "limit", "limit_typed"]
     assert set(CONTESTANTS) - set(contestants) == set(report.skipped)
     assert all("ModuleNotFoundError" in reason for reason in report.skipped.values())
+
+
+@pytest.mark.blocking
+@pytest.mark.parametrize("value", near_cache.VALUES.values(), ids=near_cache.VALUES)
+async def test_near_hits_that_are_measured_do_not_ask_the_server(server, value):
+    async with Redis.from_url(server.url) as client, near_cache.ours(server.url) as make:
+        job = make(value)
+        await near_cache.warmed(job)
+        before = (await client.info("commandstats"))["cmdstat_get"]["calls"]
+        for user in IDS * 10:
+            assert await job.get(user) == value
+        # A started state asks for something of its own now and then.
+        assert (await client.info("commandstats"))["cmdstat_get"]["calls"] - before < len(IDS)
 
 
 @pytest.mark.blocking

@@ -17,6 +17,7 @@ from polly_state import commands
 from polly_state.commands import (
     Add,
     Append,
+    ClaimLoad,
     ClearFields,
     ClearLog,
     ClearSet,
@@ -25,6 +26,8 @@ from polly_state.commands import (
     Contains,
     Count,
     Delete,
+    DropEntry,
+    EndLoad,
     Enqueue,
     Expire,
     Get,
@@ -35,7 +38,9 @@ from polly_state.commands import (
     PatchFields,
     PatchSet,
     Persist,
+    PutEntry,
     Queued,
+    RenewLoad,
     Set,
     SetRegister,
     TimeToLive,
@@ -45,9 +50,10 @@ from polly_state.commands import (
 from polly_state.errors import StateError
 from tests.stores import LocalBench, connected
 
-KEYS = "abcdslq"
+KEYS = "abcdslqe"
 FIELDS = ["on", "x", "~all", "ü"]
 CONTENTS = [b"1", b"-7", b"true", b"false", b"", b"abc", b"\xff\x00"]
+TOKENS = ["one", "other"]
 LONG = 10_000.0
 SLACK = 60.0
 
@@ -118,6 +124,10 @@ def append(draw, key):
     return Append(key, "", draw.one_of(CONTENTS), draw.one_of([1, 3, 3, 50]), draw.ttl())
 
 
+def end_load(draw, key):
+    return EndLoad(key, draw.one_of(TOKENS), draw.one_of([*CONTENTS, None]), LONG)
+
+
 def add(draw, key):
     by = draw.one_of([1, 5, -1, -30])
     return Add(key, "", draw.one_of(["one", "other"]), abs(by), by, draw.ttl())
@@ -126,12 +136,15 @@ def add(draw, key):
 TABLE = {
     Add: add,
     Append: append,
+    ClaimLoad: lambda draw, key: ClaimLoad(key, draw.one_of(TOKENS), LONG),
     ClearFields: lambda draw, key: ClearFields(key, ""),
     ClearLog: lambda draw, key: ClearLog(key, ""),
     ClearSet: lambda draw, key: ClearSet(key, ""),
     Contains: lambda draw, key: Contains(key, draw.one_of(FIELDS)),
     Count: lambda draw, key: Count(key),
     Delete: lambda draw, key: Delete(key),
+    DropEntry: lambda draw, key: DropEntry(key),
+    EndLoad: end_load,
     Enqueue: lambda draw, key: Enqueue(key, "", draw.one_of(CONTENTS), draw.ttl()),
     Expire: lambda draw, key: Expire(key, draw.one_of([LONG, 2 * LONG])),
     Get: lambda draw, key: Get(key),
@@ -142,6 +155,8 @@ TABLE = {
     PatchFields: patch_fields,
     PatchSet: patch_set,
     Persist: lambda draw, key: Persist(key),
+    PutEntry: lambda draw, key: PutEntry(key, draw.one_of(CONTENTS), LONG),
+    RenewLoad: lambda draw, key: RenewLoad(key, draw.one_of(TOKENS), LONG),
     Queued: lambda draw, key: Queued(key, draw.one_of([1, 2, 50])),
     Set: set_,
     SetRegister: set_register,
@@ -156,6 +171,7 @@ KINDS = {
     "s": [PatchSet, PatchSet, ClearSet, Members, Contains, *COMMON],
     "l": [Append, Append, Append, ClearLog, Latest, Latest, *COMMON],
     "q": [Enqueue, Enqueue, Queued, *COMMON],
+    "e": [ClaimLoad, ClaimLoad, RenewLoad, EndLoad, EndLoad, PutEntry, DropEntry, *COMMON],
 }
 """Keys that mostly hold one kind; at the others anything may be tried."""
 
@@ -208,6 +224,8 @@ class Side:
         if isinstance(command, (Latest, Queued)):
             # The stamps are those of two clocks.
             return [item.content for item in result]
+        if isinstance(command, ClaimLoad):
+            return result._replace(left=round(result.left / SLACK))
         return round(result / SLACK) if isinstance(command, TimeToLive) and result else result
 
 
@@ -253,7 +271,7 @@ async def test_random_commands_give_equal_results(redis_store, seed):
 def test_the_shortest_difference_is_none(server, data):
     draw = Draw(lambda choices: data.draw(st.sampled_from(choices)))
     length = data.draw(st.integers(1, 40))
-    names = data.draw(st.sampled_from(["ab", "s", "l", "q"]))
+    names = data.draw(st.sampled_from(["ab", "s", "l", "q", "e"]))
 
     async def compare():
         async with connected(server.url) as there:

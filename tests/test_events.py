@@ -9,6 +9,7 @@ import pytest
 
 from polly_state import Mode, PollyState, Settings, events
 from polly_state.events import (
+    CacheEntryUnreadable,
     CircuitChanged,
     ConnectionLost,
     ConnectionOpened,
@@ -37,6 +38,7 @@ EXAMPLES = {
     OperationDead("SetRegister", "WRONGTYPE"): logging.WARNING,
     ServerLoss(1, 0): logging.WARNING,
     EvictingServer("allkeys-lru"): logging.WARNING,
+    CacheEntryUnreadable("guilds"): logging.WARNING,
 }
 
 

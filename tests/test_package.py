@@ -21,24 +21,28 @@ from polly_state.commands import Command, Script
 
 ROOT = Path(polly_state.__file__).parent
 #: What each part may know besides itself; `errors`, `wire` and the like stand below everything.
-GROUND = {"errors", "address", "settings", "events", "stamps", "entries", "keyspace", "wire", "retry"}
+GROUND = {"errors", "address", "settings", "events", "lifetime", "stamps", "entries", "keyspace", "wire", "retry"}
 MAY_KNOW = {
     "errors": set(),
     "wire": set(),
     "stamps": set(),
     "retry": set(),
     "address": {"errors"},
-    "settings": {"errors", "address"},
+    "lifetime": {"errors"},
+    "settings": {"errors", "address", "lifetime"},
     "events": {"errors"},
     "entries": {"errors"},
     "keyspace": {"errors", "entries"},
     "commands": GROUND,
     "connection": GROUND,
-    "store": GROUND | {"commands", "connection"},
+    "near": GROUND | {"connection"},
+    "store": GROUND | {"commands", "connection", "near"},
     "structures": GROUND | {"commands", "store"},
+    "cache": GROUND | {"commands", "near", "store", "structures"},
     "services": GROUND | {"commands", "store", "structures"},
-    "state": GROUND | {"commands", "connection", "store", "structures", "services"},
-    "__init__": GROUND | {"state", "store", "structures", "services"},
+    "state": GROUND | {"commands", "connection", "near", "store", "structures", "cache", "services"},
+    "__init__": GROUND | {"state", "store", "structures", "cache", "services"},
+    "compat": GROUND | {"__init__", "state", "store", "structures", "cache", "services"},
     "testing": GROUND | {"__init__", "state"},
     "demo": GROUND | {"__init__", "state", "testing", "store", "structures", "services", "connection"},
     "cli": GROUND | {"__init__", "state", "testing", "demo", "store", "services", "connection"},

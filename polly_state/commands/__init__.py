@@ -13,6 +13,15 @@ from polly_state.commands.base import (
     stamp_of,
 )
 from polly_state.commands.counters import MAX_COUNT, Add, Count
+from polly_state.commands.entries import (
+    ClaimLoad,
+    DropEntry,
+    EndLoad,
+    LoadClaim,
+    PutEntry,
+    RenewLoad,
+    loads_channel,
+)
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
 from polly_state.commands.queues import Enqueue, Queued
@@ -24,6 +33,7 @@ __all__ = [
     "MAX_COUNT",
     "Add",
     "Append",
+    "ClaimLoad",
     "ClearFields",
     "ClearLog",
     "ClearSet",
@@ -32,7 +42,9 @@ __all__ = [
     "Contains",
     "Count",
     "Delete",
+    "DropEntry",
     "Effect",
+    "EndLoad",
     "Enqueue",
     "Expire",
     "Get",
@@ -40,12 +52,15 @@ __all__ = [
     "GetFields",
     "Item",
     "Latest",
+    "LoadClaim",
     "Members",
     "Outdated",
     "PatchFields",
     "PatchSet",
     "Persist",
+    "PutEntry",
     "Queued",
+    "RenewLoad",
     "Script",
     "Set",
     "SetRegister",
@@ -56,6 +71,7 @@ __all__ = [
     "companion",
     "ended",
     "load_scripts",
+    "loads_channel",
     "outlived",
     "stamp_of",
 ]

@@ -54,6 +54,7 @@ class Link(asyncio.Protocol):
         self.commands = 0
         """How many were submitted so far."""
         self.on_push: Callable[[list[Reply]], None] | None = None
+        self.on_end: Callable[[], None] | None = None
         self._listener = listener
         self._deadline = deadline
         self._max_commands = bounds.in_flight_commands
@@ -138,6 +139,8 @@ class Link(asyncio.Protocol):
             self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
+        if self.on_end is not None:
+            self.on_end()
         return self._fail_pending(reason)
 
     def data_received(self, data: bytes) -> None:

@@ -48,7 +48,7 @@ class ConnectionManager:
         self._budget = RetryBudget()
         self._made = self._commands = self._overdue = self._retries = 0
         self._closed = False
-        self.greet: Callable[[Callable[..., Awaitable[Reply]]], Awaitable[None]] | None = None
+        self.greet: Callable[[Link], Awaitable[None]] | None = None
         self.circuits.on_change += (self._follow_circuits, self._recovery.begin)
 
     async def start(self) -> None:
@@ -211,7 +211,7 @@ class ConnectionManager:
         try:
             await sample_time(link, self._clock)
             if self.greet is not None:
-                await self.greet(lambda *words: link.submit(pack(words)))
+                await self.greet(link)
         except BaseException:
             link.close("given up")
             raise

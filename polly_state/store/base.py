@@ -33,6 +33,8 @@ class Origin(Enum):
     """Where an answer comes from."""
 
     REDIS = "redis"
+    NEAR = "near"
+    """A cache of this process, which Redis tells of every change."""
     LOCAL = "local"
     """The local store, which is the authority: no Redis is configured."""
     JOURNAL = "journal"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from polly_state.errors import StoreUnavailable
@@ -16,7 +17,8 @@ from polly_state.store.local import LocalStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from polly_state.connection import ConnectionStatistics
+    from polly_state.connection import ConnectionStatistics, Subscription
+    from polly_state.near import NearStatistics
     from polly_state.store.journal import Journal, JournalStatistics
     from polly_state.store.overlay import Overlay
     from polly_state.store.repair import RepairStatistics
@@ -33,6 +35,7 @@ class LocalStack:
 
     mode = Mode.EMBEDDED
     pending = 0
+    near = None
 
     def __init__(self, settings: Settings, keyspace: Keyspace, clock: HybridClock) -> None:
         self._settings = settings
@@ -77,6 +80,14 @@ class LocalStack:
         """See `Stack`."""
         return None if self._overlay is None else self._overlay.journal.statistics()
 
+    def subscription(
+        self,
+        channel: str,  # noqa: ARG002 - there is nobody else to hear
+        on_message: Callable[[bytes | None], None],  # noqa: ARG002 - the same
+    ) -> Subscription | None:
+        """See `Stack`."""
+        return None
+
     def connection(self) -> ConnectionStatistics | None:
         """See `Stack`."""
         return None
@@ -86,6 +97,10 @@ class LocalStack:
         return None
 
     def repair(self) -> RepairStatistics | None:
+        """See `Stack`."""
+        return None
+
+    def near_statistics(self) -> NearStatistics | None:
         """See `Stack`."""
         return None
 

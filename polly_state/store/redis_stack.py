@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
-from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError
+from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError, Subscription
+from polly_state.connection.link import Link
+from polly_state.connection.packing import pack
 from polly_state.errors import ConfigurationError
 from polly_state.events import EvictingServer, Mode, Observer
 from polly_state.keyspace import Keyspace
+from polly_state.near import NearCache, NearStatistics, Tracking
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Store
@@ -17,7 +20,7 @@ from polly_state.store.journal import JournalStatistics
 from polly_state.store.local_stack import TIDY_INTERVAL, open_journal
 from polly_state.store.overlay import Overlay
 from polly_state.store.redis import RedisStore
-from polly_state.store.repair import Ask, RepairStatistics, Ring, ServerWatch
+from polly_state.store.repair import RepairStatistics, Ring, ServerWatch
 from polly_state.store.replay import ReplayStatistics
 from polly_state.store.resilient import ResilientStore
 from polly_state.store.upkeep import Upkeep
@@ -25,6 +28,8 @@ from polly_state.wire import Reply
 
 __all__ = ["RedisStack"]
 
+#: What the keys of caches begin with, after the namespace.
+CACHES = "cache"
 TICK = 0.5
 SCANNED = 500
 SKEW = 0.05
@@ -41,7 +46,11 @@ class RedisStack:
         self._clock = clock
         self._observe = observe
         self._connection = ConnectionManager(settings.address, settings, clock=clock, observe=observe)
-        self._upkeep = Upkeep((TICK, self._tick), (TIDY_INTERVAL, self._tidy))
+        prefix, bounds = f"{settings.namespace}:{CACHES}", settings.bounds
+        near = NearCache(bounds.near_entries, bounds.near_bytes, clock.now, prefix=prefix) if settings.near else None
+        self.near = near
+        self._tracking = None if near is None else Tracking(near, prefix)
+        self._upkeep = Upkeep((TICK, self._tick), (TICK, self._beat), (TIDY_INTERVAL, self._tidy))
         self._overlay: Overlay | None = None
         self._resilient: ResilientStore | None = None
         self._watch: ServerWatch | None = None
@@ -124,6 +133,11 @@ class RedisStack:
         """See `Stack`."""
         return None if self._overlay is None else self._overlay.journal.statistics()
 
+    def subscription(self, channel: str, on_message: Callable[[bytes | None], None]) -> Subscription | None:
+        """See `Stack`."""
+        deadline = self._settings.deadlines.connect
+        return Subscription(self._connection.dedicated, channel, on_message, deadline=deadline)
+
     def connection(self) -> ConnectionStatistics | None:
         """See `Stack`."""
         return self._connection.statistics()
@@ -136,13 +150,27 @@ class RedisStack:
         """See `Stack`."""
         return None if self._watch is None else self._watch.statistics()
 
-    async def _greet(self, ask: Ask) -> None:
+    def near_statistics(self) -> NearStatistics | None:
+        """See `Stack`."""
+        return None if self.near is None else self.near.statistics()
+
+    async def _greet(self, link: Link) -> None:
         assert self._watch is not None  # noqa: S101
+
+        def ask(*words: str | bytes | int) -> Awaitable[Reply]:
+            return link.submit(pack(words))
+
         await self._watch.check(ask, connected=True)
         policy = await eviction_policy(ask)
         if policy not in (None, self._policy):
             self._observe(EvictingServer(str(policy)))
         self._policy = policy
+        if self._tracking is not None:
+            await self._tracking.follow(link)
+
+    async def _beat(self) -> None:
+        if self._tracking is not None:
+            await self._tracking.beat()
 
     async def _tick(self) -> None:
         assert self._watch is not None and self._resilient is not None  # noqa: S101, PT018

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from polly_state.events import Mode
 from polly_state.store.base import Store
 
 if TYPE_CHECKING:
-    from polly_state.connection import ConnectionStatistics
+    from polly_state.connection import ConnectionStatistics, Subscription
+    from polly_state.near import Near, NearStatistics
     from polly_state.store.journal import JournalStatistics
     from polly_state.store.repair import RepairStatistics
     from polly_state.store.replay import ReplayStatistics
@@ -27,6 +29,11 @@ class Stack(Protocol):
     @property
     def pending(self) -> int:
         """Writes that wait for Redis."""
+        ...
+
+    @property
+    def near(self) -> Near | None:
+        """What caches keep in process; None where that would gain nothing, or settings switch it off."""
         ...
 
     async def open(self) -> Store:
@@ -50,6 +57,10 @@ class Stack(Protocol):
         """See `PollyState.purge`."""
         ...
 
+    def subscription(self, channel: str, on_message: Callable[[bytes | None], None]) -> Subscription | None:
+        """What other processes publish on *channel*, see `Subscription`; None without Redis."""
+        ...
+
     def connection(self) -> ConnectionStatistics | None:
         """How the connection is; None without Redis."""
         ...
@@ -64,4 +75,8 @@ class Stack(Protocol):
 
     def repair(self) -> RepairStatistics | None:
         """What the server has lost; None without Redis."""
+        ...
+
+    def near_statistics(self) -> NearStatistics | None:
+        """What caches keep in process; None without a near cache."""
         ...

@@ -1,0 +1,226 @@
+"""The handle on one family of a cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from polly_state.cache.bulk import Bulk
+from polly_state.cache.entries import Entry
+from polly_state.cache.loading import Loading
+from polly_state.cache.looks import Found, wanted_of
+from polly_state.cache.shared import Shared
+from polly_state.cache.sharing import Sharing
+from polly_state.cache.statistics import CacheStatistics, Tally
+from polly_state.commands import DropEntry, PutEntry
+from polly_state.lifetime import Lifetime
+from polly_state.store import Ack, Answer, Origin
+from polly_state.structures import Family, Id, Ttl
+
+__all__ = ["Cache", "Cached"]
+
+T = TypeVar("T")
+U = TypeVar("U")
+I = TypeVar("I", bound=Id)  # noqa: E741
+
+#: -ln of a random number is hardly ever more.
+UNLIKELY: Final = 30.0
+
+
+class Cached(NamedTuple, Generic[T]):
+    """What the cache has of an id, with the truth about it."""
+
+    value: T | None
+    hit: bool
+    """Whether there is a value, which may be None."""
+    origin: Origin
+    age: float
+    """Seconds since it was loaded or set."""
+    stale: bool
+    """Whether it is past its time, its loader has failed since, or Redis is away and may hold a newer one."""
+
+
+class Cache(Generic[T]):
+    """Values that can be computed again, by id; None and whatever is empty are values as any other.
+
+    A miss is not an error, nor is an outage of Redis: then there is what this process knows. What an invalidation has
+    overtaken is never stored, nor given again.
+    """
+
+    def __init__(self, shared: Shared, name: str, declared: Any, lifetime: Lifetime, tally: Tally) -> None:
+        self.name = name
+        self._shared = shared
+        self._tally = tally
+        self._key = Family(shared.namespace, f"cache.{name}").key
+        self._loading: Loading[T] = Loading(shared, name, shared.codec(declared), lifetime, tally)
+        self._sharing = Sharing(shared, self._loading)
+
+    def of(self, declared: type[U]) -> Cache[U]:
+        """The same family for values of one type. Raises `TypeError` for a type that cannot be stored."""
+        return Cache(self._shared, self.name, declared, self._loading.lifetime, self._tally)
+
+    async def get(self, id: Id) -> T | None:
+        """The value if it is fresh, else None; `read` tells a cached None from a miss, and an outage from both."""
+        entry = self._counted((await self._loading.look(self._key(id))).entry)
+        return None if entry is None else entry.value
+
+    async def read(self, id: Id) -> Cached[T]:
+        """What there is, stale or not, and where it comes from; `Origin.DEFAULT` if that could not be found out."""
+        found = await self._loading.look(self._key(id))
+        self._counted(found.entry)
+        return self._labelled(found)
+
+    async def set(self, id: Id, value: T, *, ttl: Ttl | None = None, tags: Iterable[str] = ()) -> Ack:
+        """Put a value, for the family's ttl or its own.
+
+        Raises `UnsupportedValue` for one that would not come back equal or is too large, and `ValueError` for a ttl
+        that is not from 1 ms to 30 days.
+        """
+        return (await self.set_many({id: value}, ttl=ttl, tags=tags))[id]
+
+    async def delete(self, id: Id) -> Ack:
+        """Let there be no value; a load that is on its way stores none."""
+        return (await self.delete_many([id]))[id]
+
+    async def get_many(self, ids: Iterable[I]) -> dict[I, T | None]:
+        """The fresh values there are, in one round trip."""
+        wanted = list(ids)
+        found = await asyncio.gather(*(self._loading.look(self._key(each)) for each in wanted))
+        entries = {name: self._counted(each.entry) for name, each in zip(wanted, found, strict=True)}
+        return {name: entry.value for name, entry in entries.items() if entry is not None}
+
+    async def set_many(
+        self, values: Mapping[I, T], *, ttl: Ttl | None = None, tags: Iterable[str] = ()
+    ) -> dict[I, Ack]:
+        """Put values, in one round trip after that for the markers; raises as `set` does, and then puts none."""
+        wanted = wanted_of(ttl, tags)
+        marks = await self._shared.markers.current(self.name, wanted.tags)
+        commands = {}
+        for each, value in values.items():
+            entry = self._loading.made(value, wanted, marks)
+            content = self._loading.codec.encode(entry)
+            commands[each] = PutEntry(self._key(each), content, entry.ends - entry.created)
+        self._tally.bytes_written += sum(len(command.content) for command in commands.values())
+        answers = await self._written([*commands.values()])
+        return {each: answer.ack for each, answer in zip(commands, answers, strict=True)}
+
+    async def delete_many(self, ids: Iterable[I]) -> dict[I, Ack]:
+        """Let there be no values, in one round trip."""
+        keys = {each: self._key(each) for each in ids}
+        answers = await self._written([DropEntry(key) for key in keys.values()])
+        return {each: answer.ack for each, answer in zip(keys, answers, strict=True)}
+
+    async def invalidate(self) -> Ack:
+        """Let there be no value of the family, in one write however many there are."""
+        return await self._shared.markers.mark_families([self.name])
+
+    async def get_or_load(
+        self,
+        id: I,
+        loader: Callable[[I], Awaitable[T]],
+        *,
+        ttl: Ttl | None = None,
+        tags: Iterable[str] = (),
+    ) -> T:
+        """The value; if there is no fresh one, what *loader* gives for the id, once for all who ask, in any process.
+
+        When the loader raises, or takes longer than the soft timeout, a stale value is given if there is one.
+
+        Args:
+            id: What to look for.
+            loader: Called with the id. It goes on when its callers give up, and what it gives is kept.
+            ttl: In place of the family's.
+            tags: By which the value can be invalidated.
+
+        Raises:
+            LoadFailed: It took longer than the hard timeout, or was cancelled from within.
+            UnsupportedValue: It gave something that would not come back equal, or is too large.
+            RuntimeError: It asked the cache for its own key, directly or by way of other loaders.
+        """
+        key = self._key(id)
+        entry = self._loading.near(key)
+        found = Found(entry, b"", None) if entry is not None else await self._loading.look(key)
+        entry = found.entry
+        if entry is not None:
+            left = entry.expires - self._shared.store.clock.now()
+            if left > 0:
+                if left < entry.load_seconds * UNLIKELY:
+                    self._sharing.early(key, entry, left, lambda: loader(id), wanted_of(ttl, tags))
+                self._counted(entry)
+                return entry.value
+        self._tally.misses += 1
+        return await self._sharing.load(key, found, lambda: loader(id), wanted_of(ttl, tags))
+
+    async def get_or_load_many(
+        self,
+        ids: Iterable[I],
+        loader: Callable[[list[I]], Awaitable[Mapping[I, T]]],
+        *,
+        ttl: Ttl | None = None,
+        tags: Iterable[str] = (),
+    ) -> dict[I, T]:
+        """The values; *loader* is called once with all ids that have no fresh one and that nobody loads already.
+
+        Ids that it leaves out are left out here. Raises as `get_or_load` does.
+        """
+        keys, wanted = {each: self._key(each) for each in ids}, wanted_of(ttl, tags)
+        looks = await asyncio.gather(*map(self._loading.look, keys.values()))
+        entries = {name: self._counted(each.entry) for name, each in zip(keys, looks, strict=True)}
+        found = {name: entry.value for name, entry in entries.items() if entry is not None}
+        missing = {each: key for each, key in keys.items() if each not in found}
+        if missing:
+            marks = await self._shared.markers.current(self.name, wanted.tags)
+            bulk = Bulk(self._loading, self._shared.store.clock.stamp, loader, wanted)
+            loaded = await bulk.result(self._shared.flights, missing, marks)
+            found |= loaded
+        return {each: found[each] for each in keys if each in found}
+
+    async def warm(self, ids: Iterable[I], loader: Callable[[I], Awaitable[T]], *, at_once: int = 8) -> int:
+        """Load what is not there, so many *at once*; how many loads that took. Raises what a loader raises."""
+        before, gate = self._tally.loads, asyncio.Semaphore(at_once)
+
+        async def warm(id: I) -> None:
+            async with gate:
+                await self.get_or_load(id, loader)
+
+        async with asyncio.TaskGroup() as group:
+            for each in ids:
+                group.create_task(warm(each))
+        return self._tally.loads - before
+
+    def statistics(self) -> CacheStatistics:
+        """How the family has fared so far, in this process."""
+        return self._tally.snapshot()
+
+    async def _written(self, commands: Sequence[PutEntry | DropEntry]) -> list[Answer[bool]]:
+        for command in commands:
+            self._shared.flights.detach(command.key)
+            self._drop_near(command.key)
+        try:
+            return await self._shared.store.execute_many(commands)
+        finally:
+            for command in commands:
+                self._drop_near(command.key)
+
+    def _drop_near(self, key: str) -> None:
+        if self._shared.near is not None:
+            self._shared.near.drop(key)
+
+    def _counted(self, entry: Entry[T] | None) -> Entry[T] | None:
+        """The entry if it is fresh."""
+        if entry is None or entry.expires <= self._shared.store.clock.now():
+            self._tally.misses += 1
+            return None
+        self._tally.hits += 1
+        self._tally.stale += entry.failed
+        return entry
+
+    def _labelled(self, found: Found[T]) -> Cached[T]:
+        entry, answer = found.entry, found.answer
+        origin = Origin.DEFAULT if answer is None else answer.origin
+        if entry is None:
+            return Cached(None, hit=False, origin=origin, age=0.0, stale=False)
+        now = self._shared.store.clock.now()
+        stale = entry.failed or entry.expires <= now or origin is Origin.MIRROR
+        return Cached(entry.value, hit=True, origin=origin, age=max(0.0, now - entry.created), stale=stale)

@@ -1,0 +1,170 @@
+"""Loading: how one entry of a family is claimed, loaded and kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from time import perf_counter
+from typing import Final, TypeVar
+
+from polly_state.cache.entries import Entry
+from polly_state.cache.flights import Flight
+from polly_state.cache.looks import Turn, Wanted
+from polly_state.cache.lookup import Lookup
+from polly_state.commands import ClaimLoad, EndLoad, RenewLoad
+from polly_state.errors import (
+    CommandRejected,
+    LoadFailed,
+    LocalStoreFull,
+    StateError,
+    StateUnavailable,
+    StoreUnavailable,
+)
+
+__all__ = ["Loading"]
+
+T = TypeVar("T")
+U = TypeVar("U")
+LATE: Final = 4
+"""After so many hard timeouts a loader is given up."""
+
+
+class Loading(Lookup[T]):
+    """The entries of one family and type."""
+
+    def made(self, value: T, wanted: Wanted, marks: bytes, load_seconds: float = 0.0) -> Entry[T]:
+        """An entry of a value that is known now."""
+        lifetime, now = self.lifetime, self._store.clock.now()
+        ttl = self._ttl(value) if wanted.ttl is None else wanted.ttl
+        if load_seconds:
+            ttl *= 1 - lifetime.jitter * self._shared.random()
+        return Entry(value, now, now + ttl, now + ttl + lifetime.stale, load_seconds, failed=False, marks=marks)
+
+    async def load(self, flight: Flight, key: str, fetch: Callable[[], Awaitable[T]], wanted: Wanted) -> None:
+        """Bring the *flight* of a key to its end: with what another process loads meanwhile, or *fetch* gives."""
+        token = self._store.clock.stamp()
+        turn = await self._turn(key, token, wanted)
+        flight.marks = turn.marks
+        entry, content = turn.held, None
+        try:
+            if entry is None or not self.will_do(turn, wanted):
+                async with self.kept_alive([(key, token)]):
+                    entry = await self._fetched(fetch, wanted, turn)
+                content = self.codec.encode(entry)
+        finally:
+            if turn.claimed:
+                ttl = 0.0 if entry is None else entry.ends - self._store.clock.now()
+                flight.lost = not await self.end(EndLoad(key, token, content, ttl))
+        flight.future.set_result(entry)  # pyright: ignore[reportArgumentType]
+
+    async def run(self, fetch: Callable[[], Awaitable[U]]) -> tuple[U, float]:
+        """What a loader gives, and how many seconds it took. Raises what it raises, and `LoadFailed`."""
+        self.tally.loads += 1
+        began, bound = perf_counter(), asyncio.timeout(LATE * self.lifetime.hard_timeout)
+        try:
+            async with bound:
+                value = await fetch()
+        except BaseException as error:
+            self.tally.load_errors += 1
+            if isinstance(error, TimeoutError) and bound.expired():
+                raise LoadFailed(f"a loader of {self._name} was given up after {LATE} hard timeouts") from error
+            raise
+        finally:
+            taken = perf_counter() - began
+            self.tally.load_seconds += taken
+        return value, taken
+
+    def again(self, held: Entry[T] | None) -> Entry[T] | None:
+        """What was *held*, to be given again since its loader has failed, unless it is past its end."""
+        now = self._store.clock.now()
+        if held is None or held.ends <= now:
+            return None
+        # A source that is sick is left alone for a while.
+        return held._replace(expires=min(now + self.lifetime.throttle, held.ends), failed=True)
+
+    @asynccontextmanager
+    async def kept_alive(self, claims: Iterable[tuple[str, str]]) -> AsyncGenerator[None]:
+        """Renew claims while their loader runs, so that nobody else takes it for dead."""
+        renewal = asyncio.create_task(self._renew([*claims]), name="polly_state load renewal")
+        try:
+            yield
+        finally:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+
+    async def _renew(self, claims: list[tuple[str, str]]) -> None:
+        liveness = self._shared.liveness
+        while True:
+            await asyncio.sleep(liveness / 3)
+            with suppress(StateError):
+                await self._store.execute_many([RenewLoad(key, token, liveness) for key, token in claims])
+
+    async def _fetched(self, fetch: Callable[[], Awaitable[T]], wanted: Wanted, turn: Turn[T]) -> Entry[T]:
+        try:
+            value, taken = await self.run(fetch)
+        except Exception:
+            held = self.again(turn.held)
+            if held is None:
+                raise
+            return held
+        return self.made(value, wanted, turn.marks, taken)
+
+    async def _turn(self, key: str, token: str, wanted: Wanted) -> Turn[T]:
+        """Wait until the load is ours, or another one's will do."""
+        turn = await self.claim(key, token, wanted)
+        if turn.ours or self.will_do(turn, wanted):
+            return turn
+        async with self._shared.wakeups.hear(key) as hearing:
+            while True:
+                turn = await self.claim(key, token, wanted)
+                if turn.ours or self.will_do(turn, wanted):
+                    return turn
+                await hearing.wait(turn.left)
+
+    async def claim(self, key: str, token: str, wanted: Wanted) -> Turn[T]:
+        """Say that the load of *key* is ours, if nobody else has."""
+        # Before the claim, and so before the load: what is invalidated from here on is seen.
+        marks = await self.marks(wanted)
+        try:
+            claim = (await self._store.execute(ClaimLoad(key, token, self._shared.liveness))).value
+        except (StoreUnavailable, StateUnavailable, LocalStoreFull):
+            return Turn(marks, ours=True, claimed=False, left=0.0, held=None)
+        except CommandRejected:
+            self.unreadable()
+            return Turn(marks, ours=True, claimed=False, left=0.0, held=None)
+        held = await self.usable(claim.content, marks)
+        return Turn(marks, ours=claim.won, claimed=claim.won, left=claim.left, held=held)
+
+    def will_do(self, turn: Turn[T], wanted: Wanted) -> bool:
+        """Whether what is there makes a load needless."""
+        held = turn.held
+        if held is None:
+            return False
+        fresh = held.expires > self._store.clock.now() and held.created > wanted.newer_than
+        return fresh or not (turn.ours or wanted.patient)
+
+    async def end(self, command: EndLoad) -> bool:
+        """End a claim; whether the claim held until then, as far as is known."""
+        near = self._shared.near
+        try:
+            if near is not None:
+                near.drop(command.key)
+            held = (await self._store.execute(command)).value
+        except StateError:
+            # The value is good, and whoever waits for it gets it; it is only not kept.
+            return True
+        finally:
+            if near is not None:
+                near.drop(command.key)
+        if held and command.content is not None:
+            self.tally.bytes_written += len(command.content)
+        return held
+
+    def _ttl(self, value: T) -> float:
+        lifetime = self.lifetime
+        if not lifetime.statuses:
+            return lifetime.ttl
+        name = lifetime.status_field
+        status = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+        return lifetime.statuses.get(str(getattr(status, "value", status)), lifetime.ttl)

@@ -1,0 +1,56 @@
+"""Looks: what is asked of a family, and what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+from polly_state.cache.entries import Entry
+from polly_state.lifetime import MAX_CACHED
+from polly_state.store import Answer
+from polly_state.structures import Ttl, seconds
+
+__all__ = ["Found", "Turn", "Wanted", "wanted_of"]
+
+T = TypeVar("T")
+
+
+class Wanted(NamedTuple):
+    """What a caller asks for, besides the key."""
+
+    ttl: float | None = None
+    tags: tuple[str, ...] = ()
+    newer_than: float = float("-inf")
+    """What is older is loaded anew, although it may be fresh; seconds since the epoch."""
+    patient: bool = True
+    """Whether to wait for another process that loads it already."""
+
+
+class Found(NamedTuple, Generic[T]):
+    """What is known of a key: an entry that counts, if there is one, and the marks of the family now."""
+
+    entry: Entry[T] | None
+    marks: bytes
+    answer: Answer[bytes | None] | None
+
+
+class Turn(NamedTuple, Generic[T]):
+    """Who is to load a key, and under which marks."""
+
+    marks: bytes
+    ours: bool
+    claimed: bool
+    """Whether others know that it is ours; not while Redis is away."""
+    left: float
+    held: Entry[T] | None
+    """What is there: if it is not ours, that may do."""
+
+
+def wanted_of(ttl: Ttl | None, tags: Iterable[str]) -> Wanted:
+    """What a caller asks for. Raises `ValueError` or `TypeError` for what cannot be."""
+    lifetime = seconds(ttl)
+    if lifetime is not None and lifetime > MAX_CACHED:
+        raise ValueError("a ttl of what is cached must be at most 30 days")
+    if isinstance(tags, str):
+        raise TypeError("tags are several texts; for one, write [tag]")
+    return Wanted(lifetime, tuple(tags))

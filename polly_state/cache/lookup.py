@@ -1,0 +1,132 @@
+"""Lookup: how an entry of a family is found, near or in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Generic, TypeVar
+
+from polly_state.cache.entries import Entry, EntryCodec
+from polly_state.cache.looks import Found, Wanted
+from polly_state.cache.markers import Reading
+from polly_state.cache.shared import Shared
+from polly_state.cache.statistics import Tally
+from polly_state.commands import Get
+from polly_state.errors import (
+    CommandRejected,
+    CorruptValue,
+    StateUnavailable,
+)
+from polly_state.events import CacheEntryUnreadable
+from polly_state.lifetime import Lifetime
+from polly_state.near import Near, Ticket
+from polly_state.store import Ack, Answer, Origin
+
+__all__ = ["Lookup"]
+
+T = TypeVar("T")
+
+NEAR: Final = Answer[bytes | None](None, Origin.NEAR, Ack.REMOTE)
+
+
+class Lookup(Generic[T]):
+    """Finds the entries of one family and type that count."""
+
+    def __init__(self, shared: Shared, name: str, codec: EntryCodec[T], lifetime: Lifetime, tally: Tally) -> None:
+        self.lifetime = lifetime
+        self.tally = tally
+        self.codec = codec
+        self._shared = shared
+        self._store = shared.store
+        self._execute = shared.store.execute
+        self._markers = shared.markers
+        self._name = name
+
+    async def look(self, key: str) -> Found[T]:
+        """The entry at *key* as it is stored, unless it is invalid or past its end."""
+        entry = self.near(key)
+        if entry is not None:
+            return Found(entry, entry.marks, NEAR)
+        near = self._shared.near
+        ticket = None if near is None else near.begin(key)
+        reading = self._markers.reading
+        if reading is None:
+            answer, reading = await self._led(key)
+        else:
+            # No further coroutine on the way of a hit: each would be felt.
+            try:
+                answer = await self._execute(Get(key))
+            except StateUnavailable:
+                answer = None
+            except CommandRejected:
+                self.unreadable()
+                answer = None
+            if not reading.done and not await reading.wait():
+                reading = await self._markers.read()
+        marks = reading.of(self._name)
+        content = None if answer is None else answer[0]
+        if content is None:
+            return Found(None, marks, answer)
+        entry = self._read(content)
+        if entry is not None and entry.marks != marks and not await self._markers.valid(entry.marks, marks):
+            entry = None
+        if ticket is not None and near is not None and entry is not None and answer is not None:
+            self._keep_near(near, key, ticket, entry, answer)
+        return Found(entry, marks, answer)
+
+    def near(self, key: str) -> Entry[T] | None:
+        """The fresh entry that this process holds and Redis vouches for; asks nobody."""
+        near = self._shared.near
+        entry = None if near is None else near.get(key)
+        if not isinstance(entry, Entry) or entry.codec != self.codec.number:
+            return None
+        if not self._markers.near_valid(self._name, entry.marks) or entry.expires <= self._store.clock.now():
+            return None
+        self.tally.near_hits += 1
+        return entry
+
+    async def _led(self, key: str) -> tuple[Answer[bytes | None] | None, Reading]:
+        # The markers go first: their reply is there before those that others wait for.
+        entry = asyncio.create_task(self._stored(key), name="polly_state cache")
+        try:
+            reading = await self._markers.read()
+            return await entry, reading
+        finally:
+            entry.cancel()
+
+    async def _stored(self, key: str) -> Answer[bytes | None] | None:
+        try:
+            return await self._execute(Get(key))
+        except StateUnavailable:
+            return None
+        except CommandRejected:
+            self.unreadable()
+            return None
+
+    async def marks(self, wanted: Wanted) -> bytes:
+        """The marks that an entry which is loaded from now on is to carry."""
+        return await self._markers.current(self._name, wanted.tags)
+
+    async def usable(self, content: bytes | None, marks: bytes) -> Entry[T] | None:
+        """The entry in *content*, if it counts under the *marks* of the family now."""
+        entry = None if content is None else self._read(content)
+        if entry is None or entry.marks == marks or await self._markers.valid(entry.marks, marks):
+            return entry
+        return None
+
+    def unreadable(self) -> None:
+        """Note that something else is where an entry should be."""
+        self.tally.unreadable += 1
+        self._shared.observe(CacheEntryUnreadable(self._name))
+
+    def _keep_near(self, near: Near, key: str, ticket: Ticket, entry: Entry[T], answer: Answer[bytes | None]) -> None:
+        if answer.origin is Origin.REDIS:
+            near.fill(key, ticket, entry, len(answer.value or b""), entry.ends)
+
+    def _read(self, content: bytes) -> Entry[T] | None:
+        self.tally.bytes_read += len(content)
+        try:
+            entry = self.codec.decode(content)
+        except CorruptValue:
+            self.unreadable()
+            return None
+        return entry if entry.ends > self._store.clock.now() else None

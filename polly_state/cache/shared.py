@@ -1,0 +1,45 @@
+"""What the families of a cache share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from polly_state.cache.entries import EntryCodec
+from polly_state.cache.flights import Flights
+from polly_state.cache.markers import Markers
+from polly_state.cache.wakeups import Wakeups
+from polly_state.events import Observer
+from polly_state.near import Near
+from polly_state.store import Store
+
+__all__ = ["Shared"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Shared:
+    """The parts behind all families of one namespace."""
+
+    namespace: str
+    store: Store
+    markers: Markers
+    observe: Observer
+    max_value_bytes: int
+    near: Near | None = None
+    flights: Flights = field(default_factory=Flights)
+    wakeups: Wakeups = field(default_factory=Wakeups)
+    codecs: dict[Any, EntryCodec[Any]] = field(default_factory=dict[Any, EntryCodec[Any]])
+    random: Callable[[], float] = random.random
+    liveness: float = 2.0
+    """Seconds after which a load is taken over whose process is gone."""
+    early_room: int = 16
+    """How many more loads may run in the background before they are due."""
+
+    def codec(self, declared: Any) -> EntryCodec[Any]:
+        """The codec of one declared type. Raises `TypeError` for one that cannot be stored."""
+        held = self.codecs.get(declared)
+        if held is None:
+            held = self.codecs[declared] = EntryCodec(declared, self.max_value_bytes, len(self.codecs))
+        return held

@@ -1,0 +1,130 @@
+"""One load for many processes, also when the one that loads is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from polly_state.commands import EndLoad
+from tests.cache.caches import Source
+from tests.outages import PATIENCE, state_at, until
+
+WORKER = Path(__file__).with_name("worker.py")
+ROOT = Path(__file__).parents[2]
+
+
+class Worker:
+    def __init__(self, process):
+        self._process = process
+
+    async def heard(self):
+        async with asyncio.timeout(PATIENCE):
+            return json.loads(await self._process.stdout.readline())
+
+    async def last(self):
+        while not isinstance(said := await self.heard(), dict):
+            pass
+        return said
+
+    def begin(self):
+        self._process.stdin.write(b"go\n")
+
+    def kill(self):
+        self._process.kill()
+
+
+@asynccontextmanager
+async def worker(url, namespace, callers, takes, liveness):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *map(str, (WORKER, url, namespace, callers, takes, liveness)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        yield Worker(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_1000_callers_in_4_processes_load_once(server):
+    namespace = secrets.token_hex(4)
+    async with AsyncExitStack() as stack:
+        workers = [await stack.enter_async_context(worker(server.url, namespace, 250, 0.2, 2.0)) for _ in range(4)]
+        for each in workers:
+            assert await each.heard() == "ready"
+        for each in workers:
+            each.begin()
+        results = [await each.last() for each in workers]
+    assert results == [{"results": ["value of 1"], "count": 250}] * 4
+    async with state_at(server.url, namespace=namespace) as state:
+        assert await state.counters("loads").value(1) == 1
+
+
+async def test_a_killed_loader_is_taken_over(server):
+    namespace = secrets.token_hex(4)
+    async with state_at(server.url, namespace=namespace) as state:
+        state.cache._shared.liveness = 0.5
+        cache, source = state.cache.family("own", str, ttl=60), Source("mine")
+        async with worker(server.url, namespace, 1, 3600, 0.5) as other:
+            assert await other.heard() == "ready"
+            other.begin()
+            assert await other.heard() == "loading"
+            waiting = asyncio.create_task(cache.get_or_load(1, source))
+            # It lives: its claim is renewed beyond its first end.
+            await asyncio.sleep(0.8)
+            assert source.loads == 0
+            other.kill()
+            assert await waiting == "mine"
+        assert source.loads == 1
+
+
+async def test_who_waits_is_woken_not_polling(server):
+    namespace = secrets.token_hex(4)
+    async with state_at(server.url, namespace=namespace) as here, state_at(server.url, namespace=namespace) as there:
+        slow, mine = Source("theirs", takes=0.5), Source("mine")
+        loading = asyncio.create_task(there.cache.family("own", str, ttl=60).get_or_load(1, slow))
+        await until(lambda: slow.loads)
+        waiting = asyncio.create_task(here.cache.family("own", str, ttl=60).get_or_load(1, mine))
+        await asyncio.sleep(0.1)
+        asked = here.statistics().operations["ClaimLoad"].operations
+        await asyncio.sleep(0.3)
+        assert asked == here.statistics().operations["ClaimLoad"].operations
+        assert [await waiting, await loading] == ["theirs", "theirs"]
+        assert mine.loads == 0
+
+
+@pytest.mark.parametrize("message", [b"another key", None])
+async def test_a_lost_channel_only_costs_time(server, message):
+    namespace = secrets.token_hex(4)
+    async with state_at(server.url, namespace=namespace) as here, state_at(server.url, namespace=namespace) as there:
+        slow, mine = Source("theirs", takes=0.3), Source("mine")
+        loading = asyncio.create_task(there.cache.family("own", str, ttl=60).get_or_load(1, slow))
+        await until(lambda: slow.loads)
+        waiting = asyncio.create_task(here.cache.family("own", str, ttl=60).get_or_load(1, mine))
+        await asyncio.sleep(0.05)
+        if message is None:
+            await here.cache._shared.wakeups._channel.aclose()
+        here.cache._shared.wakeups._tell(message)
+        assert [await waiting, await loading] == ["theirs", "theirs"]
+        assert mine.loads == 0
+
+
+async def test_the_end_of_a_load_is_told_though_it_stored_nothing(server):
+    namespace = secrets.token_hex(4)
+    async with state_at(server.url, namespace=namespace) as here, state_at(server.url, namespace=namespace) as there:
+        cache = here.cache.family("own", str, ttl=60)
+        async with here.cache._shared.wakeups.hear(cache._key(1)) as hearing:
+            await there._store.execute(EndLoad(cache._key(1), "nobody", None))
+            async with asyncio.timeout(PATIENCE):
+                await hearing.wait(PATIENCE * 2)
