@@ -2,6 +2,5 @@
 
 from polly_state.near.cache import NearCache, NearStatistics
 from polly_state.near.protocol import MISSING, Near, Ticket
-from polly_state.near.tracking import Tracking
 
-__all__ = ["MISSING", "Near", "NearCache", "NearStatistics", "Ticket", "Tracking"]
+__all__ = ["MISSING", "Near", "NearCache", "NearStatistics", "Ticket"]

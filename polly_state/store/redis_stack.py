@@ -11,7 +11,8 @@ from polly_state.connection.packing import pack
 from polly_state.errors import ConfigurationError
 from polly_state.events import EvictingServer, Mode, Observer
 from polly_state.keyspace import Keyspace
-from polly_state.near import NearCache, NearStatistics, Tracking
+from polly_state.near import NearCache, NearStatistics
+from polly_state.near.tracking import Tracking
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Store

@@ -236,7 +236,7 @@ async def test_a_late_loader_never_wins(seed):
     assert await schedules(700, seed) == []
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
 async def test_a_late_loader_never_wins_in_10_000_schedules(seed):
     assert await schedules(1000, seed + 100) == []

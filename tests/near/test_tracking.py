@@ -14,8 +14,8 @@ from polly_state import Bounds, ConfigurationError, PollyState, Settings
 from polly_state.commands import Delete, Get, Set
 from polly_state.connection import ConnectionManager
 from polly_state.errors import StoreUnavailable
-from polly_state.near import MISSING, NearCache, Tracking
-from polly_state.near.tracking import MANY, SILENCE
+from polly_state.near import MISSING, NearCache
+from polly_state.near.tracking import MANY, SILENCE, Tracking
 from polly_state.stamps import HybridClock
 from polly_state.testing import Clock, FaultProxy, Server
 from tests.connection.peers import Peer, redis_like
