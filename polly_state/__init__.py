@@ -1,6 +1,7 @@
 """The state and cache layer of asyncio bots, over Redis or Valkey, going on without it and losing nothing."""
 
 from polly_state.address import Address, Secret
+from polly_state.commands import Quota, Rule
 from polly_state.errors import (
     AuthenticationFailed,
     CircuitOpen,
@@ -10,6 +11,7 @@ from polly_state.errors import (
     DeadlineExceeded,
     LocalStoreFull,
     Overloaded,
+    RateLimited,
     StateError,
     StateUnavailable,
     StoreUnavailable,
@@ -20,7 +22,7 @@ from polly_state.events import Event, Mode, Observer
 from polly_state.settings import Bounds, BreakerSettings, Deadlines, Settings
 from polly_state.state import Health, PollyState, Statistics
 from polly_state.store import Ack, Origin
-from polly_state.structures import Counters, Fields, Log, Message, Queue, Read, Sets, Values
+from polly_state.structures import Counters, Decision, Fields, Limiter, Log, Message, Queue, Read, Sets, Values
 
 __all__ = [
     "Ack",
@@ -35,9 +37,11 @@ __all__ = [
     "Counters",
     "DeadlineExceeded",
     "Deadlines",
+    "Decision",
     "Event",
     "Fields",
     "Health",
+    "Limiter",
     "LocalStoreFull",
     "Log",
     "Message",
@@ -47,7 +51,10 @@ __all__ = [
     "Overloaded",
     "PollyState",
     "Queue",
+    "Quota",
+    "RateLimited",
     "Read",
+    "Rule",
     "Secret",
     "Sets",
     "Settings",

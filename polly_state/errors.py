@@ -12,6 +12,7 @@ StateError
 |  `- TLSFailed               the certificate did not convince, or TLS could not be set up
 |- CorruptValue             what is stored is not what its type promises
 |- UnsupportedValue         a value that would not come back equal, or is too large
+|- RateLimited            a limit allows no more for now; ``retry_after`` tells for how long
 `- LocalStoreFull           a local bound is reached; nothing was dropped and nothing was written
 
 Wrong arguments are ``ValueError`` and ``TypeError``, as everywhere in Python.
@@ -29,6 +30,7 @@ __all__ = [
     "DeadlineExceeded",
     "LocalStoreFull",
     "Overloaded",
+    "RateLimited",
     "StateError",
     "StateUnavailable",
     "StoreUnavailable",
@@ -100,3 +102,11 @@ class UnsupportedValue(StateError):
 
 class LocalStoreFull(StateError):
     """A local bound is reached, so the write was refused and nothing else was dropped to make room."""
+
+
+class RateLimited(StateError):
+    """A limit allows no more within the time given; it may be tried again *retry_after* seconds later."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

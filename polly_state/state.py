@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from polly_state.commands import load_scripts
+from polly_state.coordination import Coordination
 from polly_state.events import EventLog, Mode, Observer, notify_all
 from polly_state.keyspace import Keyspace
 from polly_state.services import Preferences
@@ -61,7 +62,7 @@ class Statistics(NamedTuple):
     local_bytes: int
 
 
-class PollyState:
+class PollyState(Coordination):
     """State and caches of a bot, in Redis while it answers and here while it does not.
 
     Build one, hand it to whoever needs it, and use it within ``async with`` or between `start` and `aclose`. It belongs
@@ -83,6 +84,7 @@ class PollyState:
         self._stack: Stack | None = None
         self._handles: dict[str, tuple[type, Any, float | None, Structure]] = {}
         self.preferences = Preferences(self.fields("preferences", bool))
+        super().__init__()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:

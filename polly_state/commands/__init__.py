@@ -3,15 +3,18 @@
 from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, companion, load_scripts, stamp_of
 from polly_state.commands.counters import MAX_COUNT, Add, Count
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
+from polly_state.commands.limits import Admit, OnOutage, Plan, Verdict
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
 from polly_state.commands.queues import Enqueue, Queued
 from polly_state.commands.registers import SetRegister, Touch
+from polly_state.commands.rules import Quota, Rule
 from polly_state.commands.sets import ClearSet, Contains, Members, PatchSet
 from polly_state.commands.values import Condition, Delete, Expire, Get, Persist, Set, TimeToLive
 
 __all__ = [
     "MAX_COUNT",
     "Add",
+    "Admit",
     "Append",
     "ClearFields",
     "ClearLog",
@@ -30,11 +33,15 @@ __all__ = [
     "Item",
     "Latest",
     "Members",
+    "OnOutage",
     "Outdated",
     "PatchFields",
     "PatchSet",
     "Persist",
+    "Plan",
     "Queued",
+    "Quota",
+    "Rule",
     "Script",
     "Set",
     "SetRegister",
@@ -42,6 +49,7 @@ __all__ = [
     "TimeToLive",
     "ToggleField",
     "Touch",
+    "Verdict",
     "companion",
     "load_scripts",
     "stamp_of",

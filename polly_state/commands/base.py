@@ -54,12 +54,15 @@ class Effect(Enum):
     CACHE = "cache"
     EPHEMERAL = "ephemeral"
     CLAIM = "claim"
+    """Under a token of its own, by which Redis knows it again; answered by Redis or not at all."""
+    LIMIT = "limit"
+    """Counted, also when nobody knows whether it was; while Redis is away a command answers `alone`."""
 
     #: Whether sending the command twice is the same as sending it once.
     repeatable: bool
 
     def __init__(self, word: str) -> None:
-        self.repeatable = word in ("read", "durable")
+        self.repeatable = word in ("read", "durable", "claim")
 
 
 @dataclass_transform(frozen_default=True)
@@ -117,6 +120,10 @@ class Command(Generic[T]):
     def learn(self, keyspace: Keyspace, result: T) -> None:
         """Take what Redis answered into a mirror."""
         self.apply(keyspace)
+
+    def alone(self, keyspace: Keyspace) -> T:
+        """The result of a `LIMIT` while Redis is away; *keyspace* is the mirror."""
+        raise NotImplementedError
 
     def call(self, *arguments: str | bytes | int) -> Words:
         """The words of a call of the command's script, on its key and the companion."""

@@ -170,6 +170,8 @@ class ResilientStore:
         ack = self._journal.ack if durable or command.effect is Effect.READ else Ack.LOCAL_VOLATILE
         if require > ack or command.effect in (Effect.CLAIM, Effect.EPHEMERAL):
             self._refuse(cause)
+        if command.effect is Effect.LIMIT:
+            return Answer(command.alone(self._mirror), Origin.SHARE, ack)
         if self._shared and self._journal.stirred():
             self._overlay.catch_up()
         try:

@@ -5,6 +5,7 @@ from polly_state.structures.codec import Codec
 from polly_state.structures.counters import Counters
 from polly_state.structures.fields import Fields
 from polly_state.structures.keys import Family, Id
+from polly_state.structures.limiter import Decision, Limiter
 from polly_state.structures.log import Log
 from polly_state.structures.queue import Message, Queue
 from polly_state.structures.sets import Sets
@@ -15,9 +16,11 @@ __all__ = [
     "Binding",
     "Codec",
     "Counters",
+    "Decision",
     "Family",
     "Fields",
     "Id",
+    "Limiter",
     "Log",
     "Message",
     "Queue",
