@@ -1,7 +1,7 @@
 """The state and cache layer of asyncio bots, over Redis or Valkey, going on without it and losing nothing."""
 
 from polly_state.address import Address, Secret
-from polly_state.commands import Quota, Rule
+from polly_state.commands import Fate, Quota, Rule
 from polly_state.errors import (
     AuthenticationFailed,
     CircuitOpen,
@@ -9,7 +9,9 @@ from polly_state.errors import (
     ConfigurationError,
     CorruptValue,
     DeadlineExceeded,
+    LeaseLost,
     LocalStoreFull,
+    LockTaken,
     Overloaded,
     RateLimited,
     StateError,
@@ -22,7 +24,27 @@ from polly_state.events import Event, Mode, Observer
 from polly_state.settings import Bounds, BreakerSettings, Deadlines, Settings
 from polly_state.state import Health, PollyState, Statistics
 from polly_state.store import Ack, Origin
-from polly_state.structures import Counters, Decision, Fields, Limiter, Log, Message, Queue, Read, Sets, Values
+from polly_state.structures import (
+    Counters,
+    Decision,
+    Fields,
+    Lease,
+    Leases,
+    Limiter,
+    Locks,
+    Log,
+    Message,
+    Presence,
+    Queue,
+    Read,
+    Redemption,
+    Roll,
+    Semaphore,
+    Sets,
+    Tenure,
+    Tokens,
+    Values,
+)
 
 __all__ = [
     "Ack",
@@ -39,10 +61,16 @@ __all__ = [
     "Deadlines",
     "Decision",
     "Event",
+    "Fate",
     "Fields",
     "Health",
+    "Lease",
+    "LeaseLost",
+    "Leases",
     "Limiter",
     "LocalStoreFull",
+    "LockTaken",
+    "Locks",
     "Log",
     "Message",
     "Mode",
@@ -50,12 +78,16 @@ __all__ = [
     "Origin",
     "Overloaded",
     "PollyState",
+    "Presence",
     "Queue",
     "Quota",
     "RateLimited",
     "Read",
+    "Redemption",
+    "Roll",
     "Rule",
     "Secret",
+    "Semaphore",
     "Sets",
     "Settings",
     "StateError",
@@ -63,6 +95,8 @@ __all__ = [
     "Statistics",
     "StoreUnavailable",
     "TLSFailed",
+    "Tenure",
+    "Tokens",
     "UnsupportedValue",
     "Values",
 ]

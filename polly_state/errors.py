@@ -12,6 +12,8 @@ StateError
 |  `- TLSFailed               the certificate did not convince, or TLS could not be set up
 |- CorruptValue             what is stored is not what its type promises
 |- UnsupportedValue         a value that would not come back equal, or is too large
+|- LockTaken              another holds the lock, or all permits are taken
+|- LeaseLost              a lock could not be kept, and what ran under it was cancelled
 |- RateLimited            a limit allows no more for now; ``retry_after`` tells for how long
 `- LocalStoreFull           a local bound is reached; nothing was dropped and nothing was written
 
@@ -28,7 +30,9 @@ __all__ = [
     "ConfigurationError",
     "CorruptValue",
     "DeadlineExceeded",
+    "LeaseLost",
     "LocalStoreFull",
+    "LockTaken",
     "Overloaded",
     "RateLimited",
     "StateError",
@@ -110,3 +114,11 @@ class RateLimited(StateError):
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class LockTaken(StateError):
+    """Redis has answered, and others hold it; not the same as a Redis that is away."""
+
+
+class LeaseLost(StateError):
+    """What was held could not be kept, so that another may hold it by now; the block under it was cancelled."""

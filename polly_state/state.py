@@ -103,12 +103,14 @@ class PollyState(Coordination):
         try:
             self._stack = await self._make_stack()
             self._store.open(await self._stack.open())
+            self._begin()
         except BaseException:
             await self.aclose()
             raise
 
     async def aclose(self) -> None:
         """End all tasks and connections; writes that still wait for Redis get a moment, and are counted in the log."""
+        await self._watchdog.aclose(self.settings.deadlines.close)
         self._store.close()
         if self._stack is not None:
             await self._stack.aclose()
@@ -234,6 +236,7 @@ class PollyState(Coordination):
         return 0 if self._stack is None else self._stack.pending
 
     def _observe(self, event: Event) -> None:
+        self._follow(event)
         notify_all(self._observers, event)
 
 

@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 
 from polly_state import commands
 from polly_state.commands import (
+    Acquire,
     Add,
     Admit,
     Append,
+    Beat,
     ClearFields,
     ClearLog,
     ClearSet,
@@ -27,21 +29,31 @@ from polly_state.commands import (
     Count,
     Delete,
     Enqueue,
+    Enter,
     Expire,
     Get,
     GetField,
     GetFields,
+    Heard,
+    Holder,
+    Issue,
+    Keep,
     Latest,
+    Leave,
     Members,
     PatchFields,
     PatchSet,
     Persist,
     Queued,
+    Release,
+    Renew,
     Set,
     SetRegister,
+    Take,
     TimeToLive,
     ToggleField,
     Touch,
+    Unheard,
 )
 from polly_state.errors import StateError
 from tests.stores import LocalBench, connected
@@ -170,7 +182,7 @@ def test_every_command_takes_part():
 
 
 #: Kinds of commands with keys of their own, compared beside their other tests.
-ELSEWHERE = {Admit}
+ELSEWHERE = {Acquire, Admit, Beat, Enter, Heard, Holder, Issue, Keep, Leave, Release, Renew, Take, Unheard}
 
 
 class Step(NamedTuple):

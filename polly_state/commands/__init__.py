@@ -1,21 +1,27 @@
 """What a store can be asked: one class per operation, its form for Redis and its local effect side by side."""
 
 from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, companion, load_scripts, stamp_of
+from polly_state.commands.beats import Beat, Heard, Unheard
 from polly_state.commands.counters import MAX_COUNT, Add, Count
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
+from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
 from polly_state.commands.limits import Admit, OnOutage, Plan, Verdict
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
+from polly_state.commands.permits import Enter, Keep, Leave
 from polly_state.commands.queues import Enqueue, Queued
 from polly_state.commands.registers import SetRegister, Touch
 from polly_state.commands.rules import Quota, Rule
 from polly_state.commands.sets import ClearSet, Contains, Members, PatchSet
+from polly_state.commands.tokens import Fate, Issue, Take, Taken
 from polly_state.commands.values import Condition, Delete, Expire, Get, Persist, Set, TimeToLive
 
 __all__ = [
     "MAX_COUNT",
+    "Acquire",
     "Add",
     "Admit",
     "Append",
+    "Beat",
     "ClearFields",
     "ClearLog",
     "ClearSet",
@@ -26,12 +32,20 @@ __all__ = [
     "Delete",
     "Effect",
     "Enqueue",
+    "Enter",
     "Expire",
+    "Fate",
     "Get",
     "GetField",
     "GetFields",
+    "Grant",
+    "Heard",
+    "Holder",
+    "Issue",
     "Item",
+    "Keep",
     "Latest",
+    "Leave",
     "Members",
     "OnOutage",
     "Outdated",
@@ -41,14 +55,19 @@ __all__ = [
     "Plan",
     "Queued",
     "Quota",
+    "Release",
+    "Renew",
     "Rule",
     "Script",
     "Set",
     "SetRegister",
     "Stamped",
+    "Take",
+    "Taken",
     "TimeToLive",
     "ToggleField",
     "Touch",
+    "Unheard",
     "Verdict",
     "companion",
     "load_scripts",

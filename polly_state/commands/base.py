@@ -130,6 +130,11 @@ class Command(Generic[T]):
         assert self.script is not None, "only commands with a script are called"  # noqa: S101
         return ("EVALSHA", self.script.digest, 2, self.key, companion(self.key), *arguments)
 
+    def call_alone(self, *arguments: str | bytes | int) -> Words:
+        """The words of a call of the command's script, on its key alone."""
+        assert self.script is not None, "only commands with a script are called"  # noqa: S101
+        return ("EVALSHA", self.script.digest, 1, self.key, *arguments)
+
     def settled(self, result: T, stamp: str) -> tuple[Command[Any], ...]:
         """What to send to Redis later, when this was answered locally with *result*.
 
