@@ -28,6 +28,8 @@ class Beat(Command[int]):
     names: tuple[str, ...]
     ttl: float
     memory: float
+    at: float
+    """Seconds since the epoch, for who has no Redis to ask."""
 
     def encode(self) -> Words:
         times = (milliseconds(self.ttl), milliseconds(self.memory))
@@ -37,7 +39,7 @@ class Beat(Command[int]):
         return int(reply)
 
     def apply(self, keyspace: Keyspace) -> int:
-        now = int(keyspace.now() * 1000)
+        now = int(self.at * 1000)
         parts = dict(keyspace.fields(self.key, Kind.TIMES)) | dict.fromkeys(self.names, b"%d" % now)
         oldest = now - int(milliseconds(self.memory))
         heard = {name: content for name, content in parts.items() if int(content or b"0") >= oldest}
@@ -51,7 +53,7 @@ class Beat(Command[int]):
 
 @command
 class Heard(Command[dict[str, float]]):
-    """When each name was heard of, in seconds since the epoch by Redis' clock, or by that of the local store."""
+    """When each name was heard of, in seconds since the epoch by Redis' clock."""
 
     effect = Effect.READ
 

@@ -100,7 +100,8 @@ class Presence(Structure):
         if not names:
             raise ValueError("name who is there")
         checked = tuple(field_name(name) for name in names)
-        beat = Beat(self._key(id), checked, self.lifetime, self.lifetime * MEMORY)
+        now = self._store.clock.now()
+        beat = Beat(self._key(id), checked, self.lifetime, self.lifetime * MEMORY, now)
         return (await self._store.execute(beat)).value
 
     async def read(self, id: Id) -> Roll:

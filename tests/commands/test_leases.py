@@ -161,9 +161,9 @@ async def test_a_token_is_taken_once_and_says_why_not(store):
 async def test_beats_tell_who_was_heard_of_when(store):
     key = store.key()
     assert await store.do(Heard(key)) == {}
-    assert await store.do(Beat(key, ("a", "語 %"), 0.05, LONG)) == 2
+    assert await store.do(Beat(key, ("a", "語 %"), 0.05, LONG, store.clock.now())) == 2
     await store.lapse(0.06)
-    assert await store.do(Beat(key, ("b",), 0.05, LONG)) == 1
+    assert await store.do(Beat(key, ("b",), 0.05, LONG, store.clock.now())) == 1
     heard = await store.do(Heard(key))
     assert set(heard) == {"a", "語 %", "b"}
     assert heard["b"] - heard["a"] >= 0.05
@@ -173,9 +173,9 @@ async def test_beats_tell_who_was_heard_of_when(store):
 
 async def test_who_is_long_silent_is_forgotten(store):
     key = store.key()
-    await store.do(Beat(key, ("a",), 0.01, 0.05))
+    await store.do(Beat(key, ("a",), 0.01, 0.05, store.clock.now()))
     await store.lapse(0.06)
-    await store.do(Beat(key, ("b",), 0.01, 0.05))
+    await store.do(Beat(key, ("b",), 0.01, 0.05, store.clock.now()))
     assert set(await store.do(Heard(key))) == {"b"}
 
 
@@ -192,7 +192,7 @@ def table(key, chance):
             lambda: Leave(key("s"), token),
             lambda: Issue(key("t"), b"x", LONG),
             lambda: Take(key("t"), token),
-            lambda: Beat(key("p"), (token, "d"), LONG, 2 * LONG),
+            lambda: Beat(key("p"), (token, "d"), LONG, 2 * LONG, 1_000_000.0),
             lambda: Heard(key("p")),
             lambda: Unheard(key("p"), token),
         ]
