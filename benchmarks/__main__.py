@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import degraded, latency, startup, throughput
+from benchmarks import degraded, latency, limiter, locks, startup, throughput
 from benchmarks.run import Report
 
-BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in (throughput, latency, degraded, startup)}
+MODULES = (throughput, latency, degraded, startup, limiter, locks)
+BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def main(words: Sequence[str] | None = None) -> None:

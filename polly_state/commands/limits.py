@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Admit", "OnOutage", "Plan", "Verdict"]
 
 WINDOW: Final = re.compile(rb"(\d+) (\d+)")
+SCRIPT: Final = Script("gcra", alone=True)
+
 OnOutage: TypeAlias = Literal["share", "allow", "deny"]
 """What decides while Redis is away: this process' share of the limit, or nobody."""
 
@@ -29,13 +31,14 @@ class Plan:
     on_outage: OnOutage
     numbers: tuple[Numbers, ...] = field(init=False)
     suffixes: tuple[str, ...] = field(init=False)
-    arguments: tuple[int, ...] = field(init=False)
+    arguments: tuple[bytes, ...] = field(init=False)
+    """The numbers as they go over the wire: to turn them into text costs more than all the rest of a call's words."""
 
     def __post_init__(self) -> None:
         numbers = tuple(rule.numbers for rule in self.rules)
         object.__setattr__(self, "numbers", numbers)
         object.__setattr__(self, "suffixes", tuple(f":{rule.name}" for rule in self.rules))
-        object.__setattr__(self, "arguments", tuple(number for three in numbers for number in three))
+        object.__setattr__(self, "arguments", tuple(b"%d" % number for three in numbers for number in three))
 
 
 class Verdict(NamedTuple):
@@ -59,7 +62,7 @@ class Admit(Command[Verdict]):
     """
 
     effect = Effect.LIMIT
-    script = Script("gcra", alone=True)
+    script = SCRIPT
 
     plan: Plan
     cost: int
@@ -72,9 +75,10 @@ class Admit(Command[Verdict]):
     def encode(self) -> Words:
         plan, key = self.plan, self.key
         suffixes = plan.suffixes
-        head = ("EVALSHA", self.script.digest, len(suffixes))
-        keys = (key + suffixes[0],) if len(suffixes) == 1 else tuple([key + suffix for suffix in suffixes])
-        return (*head, *keys, self.cost, 1 if self.take else 0, *plan.arguments)
+        what = (self.cost, b"1" if self.take else b"0")
+        if len(suffixes) == 1:
+            return ("EVALSHA", SCRIPT.digest, b"1", key + suffixes[0], *what, *plan.arguments)
+        return ("EVALSHA", SCRIPT.digest, len(suffixes), *[key + suffix for suffix in suffixes], *what, *plan.arguments)
 
     def decode(self, reply: Reply) -> Verdict:
         allowed, remaining, retry, reset, number = reply

@@ -130,6 +130,7 @@ class Lease:
         self.fence = fence
         """Of a lock: above that of every earlier holder. Hand it to what is guarded, to refuse a lower one."""
         self.ttl = holding.lifetime
+        self.watchdog = holding.watchdog
         self._holding = holding
         self._key = key
         self._token = token
@@ -145,11 +146,11 @@ class Lease:
     async def release(self) -> bool:
         """Hold it no more; False if it was lost before. Raises `StoreUnavailable`, and then it ends by itself."""
         self._ended = True
-        self._holding.watchdog.drop(self)
+        self.watchdog.drop(self)
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(None)
         # Whoever is cancelled here lets go all the same.
-        return bool(await asyncio.shield(self._holding.watchdog.spawn(self._holding.let_go(self._key, self._token))))
+        return bool(await asyncio.shield(self.watchdog.spawn(self._holding.let_go(self._key, self._token))))
 
     async def renew(self) -> bool:
         """See `Kept`."""
@@ -163,7 +164,7 @@ class Lease:
 
     def lose(self) -> None:
         """See `Kept`: the block under it is cancelled."""
-        self._holding.watchdog.drop(self)
+        self.watchdog.drop(self)
         self._valid_until = 0.0
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(0.0)

@@ -73,7 +73,7 @@ class Watchdog:
         """Let something come to its end, whoever waits for it."""
         task = asyncio.create_task(errand, name="polly_state errand")
         self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        task.add_done_callback(self._errand_done)
         return task
 
     async def aclose(self, patience: float) -> None:
@@ -90,6 +90,13 @@ class Watchdog:
         for errand in list(self._errands):
             errand.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
+
+    def _errand_done(self, task: asyncio.Task[Any]) -> None:
+        self._errands.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # Whoever waits for it is told; what nobody could let go of ends by itself.
+            _log.debug("an errand failed: %s", error)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -84,12 +84,17 @@ async def test_what_was_used_up_before_the_outage_stays_so(proxy, state):
 
 
 async def test_a_reply_that_was_lost_counts_as_used_and_the_answer_is_from_here(proxy, state, other):
-    limits = state.limiter("api", Rule("a", 10, HOUR))
+    limits, theirs = (each.limiter("api", Rule("a", 10, HOUR)) for each in (state, other))
     await limits.admit("x")
     proxy.drop_replies()
-    decision = await limits.admit("x")
+    task = asyncio.create_task(limits.admit("x"))
+    async with asyncio.timeout(10):
+        while (await theirs.peek("x")).remaining == 9:
+            await asyncio.sleep(0)
+    proxy.heal()
+    decision = await task
     assert (decision.allowed, decision.origin) == (True, Origin.SHARE)
-    assert (await other.limiter("api", Rule("a", 10, HOUR)).peek("x")).remaining == 8
+    assert (await theirs.peek("x")).remaining == 8
 
 
 async def test_a_reset_in_an_outage_reaches_redis_later(proxy, state, other):

@@ -93,6 +93,9 @@ async def test_nobody_is_dead_after_an_outage_longer_than_the_ttl(binary):
                 presence.join("bots", f"bot-{number}")
             names = ["bot-0", "bot-1", "bot-2"]
             await watched(there, lambda rolls: all(roll.alive == names for roll in rolls))
+            # This one has no process that could beat as soon as Redis is back.
+            await there[1].beat("others", "ghost")
+            assert (await there[0].read("others")).alive == ["ghost"]
             await in_thread(server.freeze)
             await until(lambda: all(state.mode is Mode.DEGRADED for state in (reader, one, two)))
             for _ in range(10):
@@ -101,11 +104,15 @@ async def test_nobody_is_dead_after_an_outage_longer_than_the_ttl(binary):
                 assert {roll.origin for roll in rolls} == {Origin.MIRROR}
                 await asyncio.sleep(TTL / 5)
             await in_thread(server.thaw)
+            await until(lambda: reader.mode is Mode.CONNECTED)
+            assert (await there[0].read("others")) == ([], [], ["ghost"], Origin.REDIS)
             await watched(there, lambda rolls: all(roll.alive == names for roll in rolls))
             # One who really ends is noticed, as soon as Redis has been there for a ttl.
             await two._watchdog.aclose(0)
             two._watchdog._due.clear()
             await watched(there[:2], lambda rolls: all("bot-2" not in roll.alive for roll in rolls), dead=True)
+            await asyncio.sleep(TTL)
+            assert (await there[0].read("others")).stalled == ["ghost"]
 
 
 async def everybody(there) -> list[Roll]:
