@@ -40,7 +40,7 @@ T = TypeVar("T")
 Scope = Literal["redis", "local"]
 """Among whom a lock holds: all processes, or the tasks of this one."""
 
-CENSUS_TTL: Final = 15.0
+CENSUS_TTL: Final = 6.0
 PRESENCE_TTL: Final = 30.0
 LOCK_TTL: Final = 30.0
 AWAY: Final = (Mode.DEGRADED, Mode.READ_ONLY, Mode.MISCONFIGURED)

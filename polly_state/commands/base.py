@@ -54,7 +54,9 @@ class Effect(Enum):
     CACHE = "cache"
     EPHEMERAL = "ephemeral"
     CLAIM = "claim"
-    """Under a token of its own, by which Redis knows it again; answered by Redis or not at all."""
+    """Answered by Redis or not at all."""
+    HOLD = "hold"
+    """A claim under a token of its own, by which Redis knows it again."""
     LIMIT = "limit"
     """Counted, also when nobody knows whether it was; while Redis is away a command answers `alone`."""
 
@@ -62,7 +64,7 @@ class Effect(Enum):
     repeatable: bool
 
     def __init__(self, word: str) -> None:
-        self.repeatable = word in ("read", "durable", "claim")
+        self.repeatable = word in ("read", "durable", "hold")
 
 
 @dataclass_transform(frozen_default=True)

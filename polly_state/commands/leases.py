@@ -40,7 +40,7 @@ class Claim(Command[bool]):
     A mirror learns nothing of it: what was held a moment ago is no answer.
     """
 
-    effect = Effect.CLAIM
+    effect = Effect.HOLD
 
     token: str
 
@@ -55,7 +55,7 @@ class Claim(Command[bool]):
 class Acquire(Command[Grant]):
     """Hold the lease at *key* for *ttl* seconds, unless another token does, and was heard of in *stale* seconds."""
 
-    effect = Effect.CLAIM
+    effect = Effect.HOLD
     script = Script("acquire", alone=True)
 
     token: str

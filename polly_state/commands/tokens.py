@@ -41,7 +41,7 @@ class Taken(NamedTuple):
 class Issue(Command[bool]):
     """Let *content* be taken from *key* once, within *ttl* seconds."""
 
-    effect = Effect.CLAIM
+    effect = Effect.HOLD
     script = Script("issue", alone=True)
 
     content: bytes
@@ -68,7 +68,7 @@ class Issue(Command[bool]):
 class Take(Command[Taken]):
     """Take what is at *key*; the same *taker* takes it again by asking again."""
 
-    effect = Effect.CLAIM
+    effect = Effect.HOLD
     script = Script("take", alone=True)
 
     taker: str

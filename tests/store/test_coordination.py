@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from polly_state import BreakerSettings, LeaseLost, Mode, Origin, Rule, StoreUnavailable
+from polly_state import BreakerSettings, Deadlines, LeaseLost, Mode, Origin, Rule, StoreUnavailable
 from polly_state.commands import Acquire, Release
 from polly_state.testing import FaultProxy, Server
 from tests.outages import in_thread, state_at, until
@@ -125,7 +125,16 @@ async def test_locks_fail_closed_and_taken_is_not_unavailable(proxy, state):
     assert await state.locks("here", scope="local").try_acquire("a") is not None
 
 
-async def test_a_lost_reply_acquires_in_the_retry(proxy, state, other):
+async def test_a_lost_reply_acquires_in_the_retry(proxy, server, namespace):
+    patient = Deadlines(operation=10, connect=10)
+    async with (
+        state_at(proxy.url, namespace=namespace, deadlines=patient) as state,
+        state_at(server.url, namespace=namespace, deadlines=patient) as other,
+    ):
+        await lose_replies(proxy, state, other)
+
+
+async def lose_replies(proxy, state, other):
     locks, theirs = state.locks(), other.leases("locks")
     await locks.acquire("warm")
     for number in range(10):
