@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from polly_state.commands.base import Command, Effect, command
@@ -23,22 +22,18 @@ OnOutage: TypeAlias = Literal["share", "allow", "deny"]
 """What decides while Redis is away: this process' share of the limit, or nobody."""
 
 
-@dataclass(frozen=True, slots=True)
 class Plan:
     """Rules that are decided together, prepared once for all of their calls."""
 
-    rules: tuple[Rule | Quota, ...]
-    on_outage: OnOutage
-    numbers: tuple[Numbers, ...] = field(init=False)
-    suffixes: tuple[str, ...] = field(init=False)
-    arguments: tuple[bytes, ...] = field(init=False)
-    """The numbers as they go over the wire: to turn them into text costs more than all the rest of a call's words."""
+    __slots__ = ("arguments", "numbers", "on_outage", "rules", "suffixes")
 
-    def __post_init__(self) -> None:
-        numbers = tuple(rule.numbers for rule in self.rules)
-        object.__setattr__(self, "numbers", numbers)
-        object.__setattr__(self, "suffixes", tuple(f":{rule.name}" for rule in self.rules))
-        object.__setattr__(self, "arguments", tuple(b"%d" % number for three in numbers for number in three))
+    def __init__(self, rules: tuple[Rule | Quota, ...], on_outage: OnOutage) -> None:
+        self.rules = rules
+        self.on_outage = on_outage
+        self.numbers = tuple(rule.numbers for rule in rules)
+        self.suffixes = tuple(f":{rule.name}" for rule in rules)
+        self.arguments = tuple(b"%d" % number for three in self.numbers for number in three)
+        """As they go over the wire: to turn numbers into text costs more than the rest of a call's words."""
 
 
 class Verdict(NamedTuple):
