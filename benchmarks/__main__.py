@@ -16,6 +16,8 @@ from benchmarks import (
     get_or_load,
     labels,
     latency,
+    limiter,
+    locks,
     near_cache,
     recovery,
     replay,
@@ -30,7 +32,7 @@ from benchmarks.run import Report
 
 OUTAGES = (degraded, degraded_write, recovery, replay)
 CACHES = (near_cache, staleness, tracking, get_or_load, stampede, tags, codec)
-MODULES = (throughput, latency, labels, startup, *OUTAGES, *CACHES)
+MODULES = (throughput, latency, labels, startup, limiter, locks, *OUTAGES, *CACHES)
 BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

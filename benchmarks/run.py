@@ -39,7 +39,7 @@ __all__ = [
 
 MICRO = 1e6
 SAMPLED = 4
-PACKAGES = ("polly-state", "redis", "hiredis", "coredis", "valkey-glide", "cashews", "aiocache")
+PACKAGES = ("polly-state", "redis", "hiredis", "coredis", "valkey-glide", "cashews", "aiocache", "limits")
 
 
 def surroundings() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from polly_state.address import Address, Secret
 from polly_state.cache import Cache, Cached, CachedFunction, CacheHealth, CacheService, CacheStatistics
+from polly_state.commands import Fate, Quota, Rule
 from polly_state.errors import (
     AuthenticationFailed,
     CircuitOpen,
@@ -9,9 +10,12 @@ from polly_state.errors import (
     ConfigurationError,
     CorruptValue,
     DeadlineExceeded,
+    LeaseLost,
     LoadFailed,
     LocalStoreFull,
+    LockTaken,
     Overloaded,
+    RateLimited,
     StateError,
     StateUnavailable,
     StoreUnavailable,
@@ -23,7 +27,27 @@ from polly_state.lifetime import Lifetime
 from polly_state.settings import Bounds, BreakerSettings, Deadlines, Settings
 from polly_state.state import Health, PollyState, Statistics
 from polly_state.store import Ack, Origin
-from polly_state.structures import Counters, Fields, Log, Message, Queue, Read, Sets, Values
+from polly_state.structures import (
+    Counters,
+    Decision,
+    Fields,
+    Lease,
+    Leases,
+    Limiter,
+    Locks,
+    Log,
+    Message,
+    Presence,
+    Queue,
+    Read,
+    Redemption,
+    Roll,
+    Semaphore,
+    Sets,
+    Tenure,
+    Tokens,
+    Values,
+)
 
 __all__ = [
     "Ack",
@@ -44,12 +68,20 @@ __all__ = [
     "Counters",
     "DeadlineExceeded",
     "Deadlines",
+    "Decision",
     "Event",
+    "Fate",
     "Fields",
     "Health",
+    "Lease",
+    "LeaseLost",
+    "Leases",
     "Lifetime",
+    "Limiter",
     "LoadFailed",
     "LocalStoreFull",
+    "LockTaken",
+    "Locks",
     "Log",
     "Message",
     "Mode",
@@ -57,9 +89,16 @@ __all__ = [
     "Origin",
     "Overloaded",
     "PollyState",
+    "Presence",
     "Queue",
+    "Quota",
+    "RateLimited",
     "Read",
+    "Redemption",
+    "Roll",
+    "Rule",
     "Secret",
+    "Semaphore",
     "Sets",
     "Settings",
     "StateError",
@@ -67,6 +106,8 @@ __all__ = [
     "Statistics",
     "StoreUnavailable",
     "TLSFailed",
+    "Tenure",
+    "Tokens",
     "UnsupportedValue",
     "Values",
 ]

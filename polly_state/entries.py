@@ -38,6 +38,9 @@ class Kind(Enum):
     QUEUE = "queue"
     """Contents by stamp, in the order of their arrival."""
 
+    TIMES = "times"
+    """Names, and a time in milliseconds for each."""
+
     #: What stands before the name of a part in its slot; None where a part has no name to be absent under.
     prefix: str | None
 

@@ -13,6 +13,9 @@ StateError
 |- CorruptValue             what is stored is not what its type promises
 |- UnsupportedValue         a value that would not come back equal, or is too large
 |- LoadFailed               a cache's loader took too long, or was cancelled from within
+|- LockTaken              another holds the lock, or all permits are taken
+|- LeaseLost              a lock could not be kept, and what ran under it was cancelled
+|- RateLimited            a limit allows no more for now; ``retry_after`` tells for how long
 `- LocalStoreFull           a local bound is reached; nothing was dropped and nothing was written
 
 Wrong arguments are ``ValueError`` and ``TypeError``, as everywhere in Python.
@@ -28,9 +31,12 @@ __all__ = [
     "ConfigurationError",
     "CorruptValue",
     "DeadlineExceeded",
+    "LeaseLost",
     "LoadFailed",
     "LocalStoreFull",
+    "LockTaken",
     "Overloaded",
+    "RateLimited",
     "StateError",
     "StateUnavailable",
     "StoreUnavailable",
@@ -106,3 +112,19 @@ class LoadFailed(StateError):
 
 class LocalStoreFull(StateError):
     """A local bound is reached, so the write was refused and nothing else was dropped to make room."""
+
+
+class RateLimited(StateError):
+    """A limit allows no more within the time given; it may be tried again *retry_after* seconds later."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LockTaken(StateError):
+    """Redis has answered, and others hold it; not the same as a Redis that is away."""
+
+
+class LeaseLost(StateError):
+    """What was held could not be kept, so that another may hold it by now; the block under it was cancelled."""

@@ -87,6 +87,7 @@ class Settings:
     it belongs to the processes of one host.
     ``required`` makes a start without Redis an error instead of a degraded start.
     ``cache`` gives families of `PollyState.cache` other lifetimes than their own, by name.
+    ``processes`` is how many share the limits while Redis is away; None for as many as were last seen alive.
     ``repair`` sends again what a server has lost of its last minute; without it such a loss is only reported.
     ``near`` keeps values of caches in process, and asks Redis to tell of changes to them.
     """
@@ -99,6 +100,7 @@ class Settings:
     repair: bool = True
     cache: Mapping[str, Lifetime] = field(default_factory=dict[str, Lifetime], hash=False)
     near: bool = True
+    processes: int | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     bounds: Bounds = field(default_factory=Bounds)
@@ -108,6 +110,8 @@ class Settings:
             raise ConfigurationError(f"namespace: {NAMESPACE_RULE}")
         if self.directory is None and self.address is not None and self.address.transport is Transport.SQLITE:
             object.__setattr__(self, "directory", Path(self.address.path))
+        if self.processes is not None and self.processes < 1:
+            raise ConfigurationError("processes: must be at least 1, or None")
         if not 0 < self.bounds.value_bytes <= MAX_VALUE_BYTES:
             raise ConfigurationError("bounds.value_bytes: between 1 byte and 8 MiB")
         for name, part in (("deadlines", self.deadlines), ("breaker", self.breaker), ("bounds", self.bounds)):
@@ -145,6 +149,7 @@ class Settings:
             directory=variables.path("POLLY_STATE_DIR"),
             required=variables.flag("POLLY_STATE_REQUIRED", default=False),
             near=variables.flag("POLLY_STATE_NEAR", default=True),
+            processes=variables.integer("POLLY_STATE_PROCESSES", default=0, least=0) or None,
             deadlines=Deadlines(
                 operation=variables.seconds("POLLY_STATE_DEADLINE", default=deadlines.operation),
                 connect=variables.seconds("POLLY_STATE_CONNECT_DEADLINE", default=deadlines.connect),

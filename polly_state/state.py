@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from polly_state.cache import CacheService, CacheStatistics
 from polly_state.commands import load_scripts
+from polly_state.coordination import Coordination
 from polly_state.events import EventLog, Mode, Observer, notify_all
 from polly_state.keyspace import Keyspace
 from polly_state.services import Preferences
@@ -66,7 +67,7 @@ class Statistics(NamedTuple):
     local_bytes: int
 
 
-class PollyState:
+class PollyState(Coordination):
     """State and caches of a bot, in Redis while it answers and here while it does not.
 
     Build one, hand it to whoever needs it, and use it within ``async with`` or between `start` and `aclose`. It belongs
@@ -89,6 +90,7 @@ class PollyState:
         self._handles: dict[str, tuple[type, Any, float | None, Structure]] = {}
         self.preferences = Preferences(self.fields("preferences", bool))
         self.cache = CacheService(self._store, self.settings, self._observe)
+        super().__init__()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -108,6 +110,7 @@ class PollyState:
             self._stack = await self._make_stack()
             self._store.open(await self._stack.open())
             self.cache.open(self._stack.subscription, self._stack.near)
+            self._begin()
         except BaseException:
             await self.aclose()
             raise
@@ -115,6 +118,7 @@ class PollyState:
     async def aclose(self) -> None:
         """End all tasks and connections; writes that still wait for Redis get a moment, and are counted in the log."""
         await self.cache.aclose()
+        await self._watchdog.aclose(self.settings.deadlines.close)
         self._store.close()
         if self._stack is not None:
             await self._stack.aclose()
@@ -242,6 +246,7 @@ class PollyState:
         return 0 if self._stack is None else self._stack.pending
 
     def _observe(self, event: Event) -> None:
+        self._follow(event)
         notify_all(self._observers, event)
 
 

@@ -12,6 +12,7 @@ from polly_state.commands.base import (
     outlived,
     stamp_of,
 )
+from polly_state.commands.beats import Beat, Heard, Unheard
 from polly_state.commands.counters import MAX_COUNT, Add, Count
 from polly_state.commands.entries import (
     ClaimLoad,
@@ -23,16 +24,24 @@ from polly_state.commands.entries import (
     loads_channel,
 )
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
+from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
+from polly_state.commands.limits import Admit, OnOutage, Plan, Verdict
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
+from polly_state.commands.permits import Enter, Keep, Leave
 from polly_state.commands.queues import Enqueue, Queued
 from polly_state.commands.registers import SetRegister, Touch
+from polly_state.commands.rules import Quota, Rule
 from polly_state.commands.sets import ClearSet, Contains, Members, PatchSet
+from polly_state.commands.tokens import Fate, Issue, Take, Taken
 from polly_state.commands.values import Condition, Delete, Expire, Get, Persist, Set, TimeToLive
 
 __all__ = [
     "MAX_COUNT",
+    "Acquire",
     "Add",
+    "Admit",
     "Append",
+    "Beat",
     "ClaimLoad",
     "ClearFields",
     "ClearLog",
@@ -46,28 +55,46 @@ __all__ = [
     "Effect",
     "EndLoad",
     "Enqueue",
+    "Enter",
     "Expire",
+    "Fate",
     "Get",
     "GetField",
     "GetFields",
+    "Grant",
+    "Heard",
+    "Holder",
+    "Issue",
     "Item",
+    "Keep",
     "Latest",
+    "Leave",
     "LoadClaim",
     "Members",
+    "OnOutage",
     "Outdated",
     "PatchFields",
     "PatchSet",
     "Persist",
+    "Plan",
     "PutEntry",
     "Queued",
+    "Quota",
+    "Release",
+    "Renew",
     "RenewLoad",
+    "Rule",
     "Script",
     "Set",
     "SetRegister",
     "Stamped",
+    "Take",
+    "Taken",
     "TimeToLive",
     "ToggleField",
     "Touch",
+    "Unheard",
+    "Verdict",
     "companion",
     "ended",
     "load_scripts",

@@ -51,12 +51,17 @@ class Effect(Enum):
     CACHE = "cache"
     EPHEMERAL = "ephemeral"
     CLAIM = "claim"
+    """Answered by Redis or not at all."""
+    HOLD = "hold"
+    """A claim under a token of its own, by which Redis knows it again."""
+    LIMIT = "limit"
+    """Counted, also when nobody knows whether it was; while Redis is away a command answers `alone`."""
 
     #: Whether sending the command twice is the same as sending it once.
     repeatable: bool
 
     def __init__(self, word: str) -> None:
-        self.repeatable = word in ("read", "durable")
+        self.repeatable = word in ("read", "durable", "hold")
 
 
 @dataclass_transform(frozen_default=True)
@@ -117,10 +122,19 @@ class Command(Generic[T]):
         """Take what Redis answered into a mirror."""
         self.apply(keyspace)
 
+    def alone(self, keyspace: Keyspace) -> T:
+        """The result of a `LIMIT` while Redis is away; *keyspace* is the mirror."""
+        raise NotImplementedError
+
     def call(self, *arguments: str | bytes | int) -> Words:
         """The words of a call of the command's script, on its key and the companion."""
         assert self.script is not None, "only commands with a script are called"  # noqa: S101
         return ("EVALSHA", self.script.digest, 2, self.key, companion(self.key), *arguments)
+
+    def call_alone(self, *arguments: str | bytes | int) -> Words:
+        """The words of a call of the command's script, on its key alone."""
+        assert self.script is not None, "only commands with a script are called"  # noqa: S101
+        return ("EVALSHA", self.script.digest, 1, self.key, *arguments)
 
     def settled(self, result: T, stamp: str) -> tuple[Command[Any], ...]:
         """What to send to Redis later, when this was answered locally with *result*.

@@ -10,18 +10,19 @@ __all__ = ["Script"]
 class Script:
     """A Lua script of this package: sent by its digest, and whole when the server does not know it.
 
-    Every script starts with ``stamps.lua``, which holds what they share.
+    Every script starts with ``stamps.lua``, which holds what they share, unless it stands *alone*.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, alone: bool = False) -> None:
         self.name = name
+        self._parts = (name,) if alone else ("stamps", name)
 
     @cached_property
     def source(self) -> bytes:
         from importlib.resources import files
 
         folder = files("polly_state.commands") / "lua"
-        return b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("stamps", self.name))
+        return b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in self._parts)
 
     @cached_property
     def digest(self) -> str:

@@ -41,6 +41,8 @@ class Origin(Enum):
     """A write of this process that Redis does not have yet."""
     MIRROR = "mirror"
     """What was last seen of Redis."""
+    SHARE = "share"
+    """This process' own share of a limit, while Redis is away."""
     DEFAULT = "default"
     """The caller's default: nothing is known."""
 

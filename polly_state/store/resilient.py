@@ -41,6 +41,8 @@ REPLAY_JITTER = 0.1
 REPLAY_PAUSE = 0.05
 REPLAY_PAUSE_CAP = 0.5
 CONNECTED, DURABLE = Mode.CONNECTED, Effect.DURABLE
+#: What only Redis can answer.
+ALOUD = frozenset((Effect.CLAIM, Effect.HOLD, Effect.EPHEMERAL))
 
 
 class ResilientStore:
@@ -169,8 +171,10 @@ class ResilientStore:
     async def _locally(self, command: Command[T], require: Ack, cause: StoreUnavailable | None) -> Answer[T]:
         durable = command.effect is DURABLE
         ack = self._journal.ack if durable or command.effect is Effect.READ else Ack.LOCAL_VOLATILE
-        if require > ack or command.effect in (Effect.CLAIM, Effect.EPHEMERAL):
+        if require > ack or command.effect in ALOUD:
             self._refuse(cause)
+        if command.effect is Effect.LIMIT:
+            return Answer(command.alone(self._mirror), Origin.SHARE, ack)
         if self._shared and self._journal.stirred():
             self._overlay.catch_up()
         try:

@@ -9,16 +9,23 @@ from typing import assert_type
 from polly_state import (
     Ack,
     Counters,
+    Decision,
     Fields,
     Health,
+    Lease,
     Log,
     Message,
     Mode,
     PollyState,
     Queue,
     Read,
+    Redemption,
+    Roll,
+    Rule,
     Sets,
     Statistics,
+    Tenure,
+    Tokens,
     Values,
 )
 
@@ -81,6 +88,20 @@ async def collections(state: PollyState) -> None:
     assert_type(inbox, Queue[Reminder])
     assert_type(await inbox.put(1, Reminder("x"), require=Ack.REMOTE), Ack)
     assert_type(await inbox.waiting(1), list[Message[Reminder]])
+
+
+async def coordination(state: PollyState) -> None:
+    assert_type(await state.limits.admit("command", 1), Decision)
+    assert_type(await state.limiter("api", Rule("minute", 5, 60)).wait((1, "a"), timeout=1), Decision)
+    async with state.locks().hold(1) as lease:
+        assert_type(lease, Lease)
+    assert_type(await state.semaphore("s", 2).try_acquire(1), Lease | None)
+    assert_type(await state.leases("l").claim(1, "me", ttl=timedelta(seconds=5)), Tenure)
+    tokens = state.tokens("t", Reminder, ttl=60)
+    assert_type(tokens, Tokens[Reminder])
+    assert_type(await tokens.redeem("x"), Redemption[Reminder])
+    assert_type(await state.presence.read("bots"), Roll)
+    state.limiter("api", on_outage="maybe")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def whole() -> None:

@@ -1,0 +1,124 @@
+"""Processes under the same limits and locks, while they are stopped and Redis goes, forgets and loses replies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from polly_state.testing import FaultProxy, Server
+from tests.coordination_worker import WINDOW
+from tests.outages import in_thread
+from tests.testing.wire import ask
+
+WORKER = Path(__file__).with_name("coordination_worker.py")
+ROOT = WORKER.parent.parent
+LIMIT = 400
+SECONDS = 3.0
+pytestmark = pytest.mark.blocking
+
+
+@asynccontextmanager
+async def workers(url, job, argument, processes):
+    """Start the processes; entered when all have begun. Gives them, and a function that waits for their results."""
+    namespace = f"many-{secrets.token_hex(4)}"
+    words = [sys.executable, WORKER, url, namespace, job, str(argument)]
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "limit": 2**24}
+    started = [
+        await asyncio.create_subprocess_exec(*words, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, **pipes)
+        for _ in range(processes)
+    ]
+
+    async def results():
+        return [json.loads(await process.stdout.readline()) for process in started]
+
+    try:
+        async with asyncio.timeout(50):
+            assert await results() == ["ready"] * processes
+            for process in started:
+                process.stdin.write(b"go\n")
+            yield started, results
+    finally:
+        for process in started:
+            if process.returncode is None:
+                process.send_signal(signal.SIGCONT)
+                process.stdin.close()
+                try:
+                    await asyncio.wait_for(process.wait(), 10)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+
+
+async def test_50_callers_in_4_processes_are_admitted_exactly_as_often_as_allowed(server):
+    async with workers(server.url, "admit", LIMIT, 4) as (_, results):
+        found = [decision for decisions in await results() for decision in decisions]
+    assert len(found) == 2 * LIMIT
+    assert sorted(remaining for allowed, remaining in found if allowed) == list(range(LIMIT))
+    assert {remaining for allowed, remaining in found if not allowed} == {0}
+
+
+async def test_4_processes_share_a_limit_while_redis_is_away(server):
+    async with FaultProxy(server.url) as proxy, workers(proxy.url, "ask", SECONDS, 4) as (_, results):
+        await asyncio.sleep(0.4)
+        proxy.refuse()
+        proxy.reset()
+        found = await results()
+    alone = max(min(each["share"]) for each in found)
+    last = min(max(each["share"]) for each in found)
+    assert all(each["redis"] for each in found)
+    times = [moment for each in found for moment in each["share"]]
+    starts = [alone + n * WINDOW for n in range(int((last - alone) / WINDOW))]
+    windows = [sum(start <= moment < start + WINDOW for moment in times) for start in starts]
+    assert len(windows) >= 3
+    assert all(60 <= admitted <= 110 for admitted in windows), windows
+
+
+async def test_no_fenced_writes_overlap_whatever_happens(binary, tmp_path):
+    path, chance = tmp_path / "written", random.Random(5)
+    async with (
+        Server(binary) as server,
+        FaultProxy(server.url) as proxy,
+        workers(proxy.url, "lock", path, 8) as started,
+    ):
+        processes, results = started
+        lengths = []
+        for _ in range(2):
+            await asyncio.sleep(0.2)
+            stopped = chance.sample(processes, 2)
+            for process in stopped:
+                process.send_signal(signal.SIGSTOP)
+            for _ in range(7):
+                proxy.drop_replies()
+                await asyncio.sleep(0.005)
+                proxy.heal()
+                await asyncio.sleep(0.08)
+            await in_thread(lambda: ask(server.url, "FLUSHALL"))
+            for process in stopped:
+                process.send_signal(signal.SIGCONT)
+            lengths.append(len(lines(path)))
+        await asyncio.sleep(0.3)
+        lengths.append(len(lines(path)))
+        path.with_suffix(".stop").touch()
+        outcomes = await results()
+    written = lines(path)
+    # Every flush was followed by more: what came after had higher fences.
+    assert lengths == sorted(set(lengths))
+    owners = {}
+    for fence, owner, _ in written:
+        assert owners.setdefault(fence, owner) == owner, "two processes had the same fence"
+    ended = [at for at, line in enumerate(written) if line[2] == "end"]
+    assert all(written[at - 1] == [*written[at][:2], "begin"] for at in ended), "another wrote in between"
+    assert len(ended) == sum(outcome["done"] for outcome in outcomes) >= 50
+    assert sum(outcome["lost"] + outcome["refused"] for outcome in outcomes) >= 1
+
+
+def lines(path):
+    return [line.split() for line in path.read_text().splitlines()]
