@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from polly_state.commands import Command, Get, GetFields, PatchFields, SetRegister
 from polly_state.errors import StateError, StateUnavailable
 from polly_state.lifetime import MAX_CACHED
-from polly_state.near import Near
 from polly_state.store import Ack, Answer, Origin, Store
 from polly_state.structures import Family
+
+if TYPE_CHECKING:
+    from polly_state.near import Near
 
 __all__ = ["Markers", "Reading"]
 
