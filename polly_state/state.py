@@ -222,8 +222,9 @@ class PollyState:
         return RedisStack(self.settings, self._keyspace, self._clock, self._observe)
 
     def _handle(self, kind: type, name: str, declared: Any, ttl: Ttl | None, make: Callable[[Binding], S]) -> S:
-        lifetime = seconds(ttl)
-        held = self._handles.get(name)
+        lifetime, held = seconds(ttl), self._handles.get(name)
+        if name.startswith(("cache.", "cache-")):
+            raise ValueError(f"the family {name!r} would be among those of state.cache; choose another name")
         if held is None:
             family = Family(self.settings.namespace, name)
             handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes))

@@ -85,8 +85,8 @@ class Markers:
         """What who asks now can share."""
         self.near: Near | None = None
         self._store = store
-        self._families = Family(namespace, "cache.markers").key("families")
-        self._tag_key = Family(namespace, "cache.tags").key
+        self._families = Family(namespace, "cache-markers").key("families")
+        self._tag_key = Family(namespace, "cache-tags").key
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # What was last seen, for an outage in which nothing else is known.
