@@ -25,7 +25,8 @@ from polly_state.errors import (
 from polly_state.events import Event, Mode, Observer
 from polly_state.lifetime import Lifetime
 from polly_state.settings import Bounds, BreakerSettings, Deadlines, Settings
-from polly_state.state import Health, PollyState, Statistics
+from polly_state.snapshots import Health, Statistics
+from polly_state.state import PollyState
 from polly_state.store import Ack, Origin
 from polly_state.structures import (
     Counters,

@@ -6,17 +6,18 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from polly_state.cache import CacheService, CacheStatistics
+from polly_state.cache import CacheService
 from polly_state.commands import load_scripts
 from polly_state.coordination import Coordination
 from polly_state.events import EventLog, Mode, Observer, notify_all
 from polly_state.keyspace import Keyspace
 from polly_state.services import Preferences
 from polly_state.settings import Settings
+from polly_state.snapshots import Health, Statistics
 from polly_state.stamps import HybridClock
-from polly_state.store import ObservedStore, OperationStatistics
+from polly_state.store import ObservedStore
 from polly_state.store.local_stack import LocalStack
 from polly_state.structures import Binding, Counters, Family, Fields, Log, Queue, Sets, Structure, Ttl, Values, seconds
 
@@ -24,47 +25,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from polly_state.connection import ConnectionStatistics
     from polly_state.events import Event
-    from polly_state.near import NearStatistics
-    from polly_state.store.journal import JournalStatistics
-    from polly_state.store.repair import RepairStatistics
-    from polly_state.store.replay import ReplayStatistics
     from polly_state.store.stack import Stack
 
-__all__ = ["Health", "PollyState", "Statistics"]
+__all__ = ["PollyState"]
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Structure)
-
-
-class Health(NamedTuple):
-    """Whether the bot can work. Degraded is ready: calls are answered, from here."""
-
-    ready: bool
-    mode: Mode
-    redis_available: bool
-    pending: int
-    """Writes that wait for Redis."""
-
-
-class Statistics(NamedTuple):
-    """A snapshot of everything that is counted."""
-
-    mode: Mode
-    pending: int
-    operations: dict[str, OperationStatistics]
-    connection: ConnectionStatistics | None
-    """None without Redis."""
-    journal: JournalStatistics | None
-    """None in memory alone."""
-    replay: ReplayStatistics | None
-    repair: RepairStatistics | None
-    cache: dict[str, CacheStatistics]
-    """By the name of the family."""
-    near: NearStatistics | None
-    local_entries: int
-    local_bytes: int
 
 
 class PollyState(Coordination):
@@ -227,8 +194,9 @@ class PollyState(Coordination):
         return RedisStack(self.settings, self._keyspace, self._clock, self._observe)
 
     def _handle(self, kind: type, name: str, declared: Any, ttl: Ttl | None, make: Callable[[Binding], S]) -> S:
-        lifetime = seconds(ttl)
-        held = self._handles.get(name)
+        lifetime, held = seconds(ttl), self._handles.get(name)
+        if name.startswith(("cache.", "cache-")):
+            raise ValueError(f"the family {name!r} would be among those of state.cache; choose another name")
         if held is None:
             family = Family(self.settings.namespace, name)
             handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes))

@@ -49,7 +49,7 @@ class Cache(Generic[T]):
     """
 
     def __init__(self, shared: Shared, name: str, declared: Any, lifetime: Lifetime, tally: Tally) -> None:
-        self.name = name
+        self.name = Family(shared.namespace, name).name
         self._shared = shared
         self._tally = tally
         self._key = Family(shared.namespace, f"cache.{name}").key

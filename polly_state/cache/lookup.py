@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from polly_state.cache.entries import Entry, EntryCodec
 from polly_state.cache.looks import Found, Wanted
@@ -18,8 +18,10 @@ from polly_state.errors import (
 )
 from polly_state.events import CacheEntryUnreadable
 from polly_state.lifetime import Lifetime
-from polly_state.near import Near, Ticket
 from polly_state.store import Ack, Answer, Origin
+
+if TYPE_CHECKING:
+    from polly_state.near import Near, Ticket
 
 __all__ = ["Lookup"]
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from polly_state.commands import Command, Get, GetFields, PatchFields, SetRegister
 from polly_state.errors import StateError, StateUnavailable
 from polly_state.lifetime import MAX_CACHED
-from polly_state.near import Near
 from polly_state.store import Ack, Answer, Origin, Store
 from polly_state.structures import Family
+
+if TYPE_CHECKING:
+    from polly_state.near import Near
 
 __all__ = ["Markers", "Reading"]
 
@@ -83,8 +85,8 @@ class Markers:
         """What who asks now can share."""
         self.near: Near | None = None
         self._store = store
-        self._families = Family(namespace, "cache.markers").key("families")
-        self._tag_key = Family(namespace, "cache.tags").key
+        self._families = Family(namespace, "cache-markers").key("families")
+        self._tag_key = Family(namespace, "cache-tags").key
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # What was last seen, for an outage in which nothing else is known.

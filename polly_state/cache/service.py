@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
 
 from polly_state.cache.decorator import CachedFunction, Template, result_type
 from polly_state.cache.family import Cache
@@ -17,10 +17,12 @@ from polly_state.cache.wakeups import Channel
 from polly_state.commands import loads_channel
 from polly_state.events import Observer
 from polly_state.lifetime import Lifetime
-from polly_state.near import Near
 from polly_state.settings import Settings
 from polly_state.store import Ack, Store
 from polly_state.structures import Id, Ttl, seconds
+
+if TYPE_CHECKING:
+    from polly_state.near import Near
 
 __all__ = ["CacheHealth", "CacheService"]
 

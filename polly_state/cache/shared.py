@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polly_state.cache.entries import EntryCodec
 from polly_state.cache.flights import Flights
 from polly_state.cache.markers import Markers
 from polly_state.cache.wakeups import Wakeups
 from polly_state.events import Observer
-from polly_state.near import Near
 from polly_state.store import Store
+
+if TYPE_CHECKING:
+    from polly_state.near import Near  # noqa: TC004 - nobody resolves this annotation
 
 __all__ = ["Shared"]
 

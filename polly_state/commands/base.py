@@ -55,7 +55,7 @@ class Effect(Enum):
     HOLD = "hold"
     """A claim under a token of its own, by which Redis knows it again."""
     LIMIT = "limit"
-    """Counted, also when nobody knows whether it was; while Redis is away a command answers `alone`."""
+    """Never repeated; while Redis is away a command answers `alone`."""
 
     #: Whether sending the command twice is the same as sending it once.
     repeatable: bool
@@ -235,8 +235,7 @@ def outlived(command: Command[Any], stamp: str) -> bool:
 def load_scripts(kind: type[Command[Any]] | None = None) -> None:
     """Read the files of all scripts, or those under *kind*, now, for whoever must not read files later."""
     for each in (Command if kind is None else kind).__subclasses__():
-        if each.script is not None:
-            _ = each.script.digest
+        _ = each.script and each.script.digest
         load_scripts(each)
 
 

@@ -213,6 +213,18 @@ def test_a_family_is_made_once(virtual):
         virtual.service.family("other")
 
 
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "{x}"])
+def test_a_name_that_cannot_be_is_an_error(virtual, name):
+    with pytest.raises(ValueError, match="name"):
+        virtual.service.family(name, int, ttl=60)
+
+
+@pytest.mark.parametrize("name", ["cache.own", "cache-tags"])
+def test_nothing_else_gets_among_the_families(name):
+    with pytest.raises(ValueError, match="cache"):
+        PollyState().map(name, int)
+
+
 async def test_jitter_only_shortens_what_is_loaded(virtual):
     cache = virtual.family(int, Lifetime(ttl=10, jitter=0.5))
     virtual.service._shared.random = lambda: 0.5

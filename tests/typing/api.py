@@ -8,6 +8,8 @@ from typing import assert_type
 
 from polly_state import (
     Ack,
+    Cache,
+    Cached,
     Counters,
     Decision,
     Fields,
@@ -102,6 +104,35 @@ async def coordination(state: PollyState) -> None:
     assert_type(await tokens.redeem("x"), Redemption[Reminder])
     assert_type(await state.presence.read("bots"), Roll)
     state.limiter("api", on_outage="maybe")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def load_number(guild_id: int) -> int:
+    return guild_id
+
+
+async def load_numbers(ids: list[int]) -> dict[int, int]:
+    return dict.fromkeys(ids, 1)
+
+
+async def caches(state: PollyState) -> None:
+    numbers = state.cache.family("numbers", int, ttl=60)
+    assert_type(numbers, Cache[int])
+    assert_type(await numbers.get(1), int | None)
+    assert_type(await numbers.read(1), Cached[int])
+    assert_type(await numbers.get_or_load(1, load_number), int)
+    assert_type(await numbers.get_or_load_many([1, 2], load_numbers), dict[int, int])
+    assert_type(await numbers.set(1, 5, tags=["guild:1"]), Ack)
+    assert_type(await numbers.delete_many([1, 2]), dict[int, Ack])
+    await numbers.set(1, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(state.cache.guild_roles.of(Reminder), Cache[Reminder])
+
+    @state.cache.cached("doubled:{number}", ttl=60)
+    async def doubled(number: int) -> int:
+        return 2 * number
+
+    assert_type(await doubled(1), int)
+    assert_type(await doubled.invalidate(1), Ack)
+    await doubled("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def whole() -> None:
