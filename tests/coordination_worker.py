@@ -13,18 +13,21 @@ import sys
 import time
 from pathlib import Path
 
-from polly_state import LeaseLost, PollyState, Quota, Rule, Settings, StoreUnavailable
+from polly_state import Deadlines, LeaseLost, PollyState, Quota, Rule, Settings, StoreUnavailable
 from polly_state.address import Address
 
 CALLERS = 50
 PROCESSES = 4
+PATIENCE = 20.0
 LOCK_TTL = 0.4
 PACE = 0.003
 WINDOW = 0.7
 
 
 async def main(url: str, namespace: str, job: str, argument: str) -> None:
-    settings = Settings(address=Address.parse(url), namespace=namespace, processes=PROCESSES)
+    # Many processes on few cores: to be late is no outage where none is wanted.
+    deadlines = Deadlines(operation=PATIENCE, connect=PATIENCE) if job == "admit" else Deadlines()
+    settings = Settings(address=Address.parse(url), namespace=namespace, processes=PROCESSES, deadlines=deadlines)
     async with PollyState(settings, observers=()) as state:
         say("ready")
         await asyncio.to_thread(sys.stdin.readline)

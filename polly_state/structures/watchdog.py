@@ -111,6 +111,8 @@ class Watchdog:
     async def _round(self, now: float) -> None:
         # What would be due a little later comes along.
         batch = [kept for kept, due in self._due.items() if due <= now + kept.ttl / PART / 2]
+        if not batch:
+            return
         self.rounds += 1
         results = await asyncio.gather(*(kept.renew() for kept in batch), return_exceptions=True)
         for kept, held in zip(batch, results, strict=True):

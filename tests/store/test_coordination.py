@@ -149,7 +149,8 @@ async def lose_replies(proxy, state, other):
         assert (lease.held, lease.fence) == (True, held.fence)
         assert await lease.release() is True
         assert await theirs.holder(number) is None
-    assert state.statistics().connection.retries >= 10
+    # A reply that comes a moment after the others have seen its effect may come through.
+    assert state.statistics().connection.retries >= 5
 
 
 async def test_an_acquisition_that_was_given_up_leaves_no_lock_behind(proxy, state, other):

@@ -62,11 +62,12 @@ async def test_a_semaphore_is_held_by_so_many(semaphore):
         async with semaphore.hold("a"):
             inside += 1
             most = max(most, inside)
-            await asyncio.sleep(0.001)
+            # Long enough for others to come, and to find no more permits.
+            await asyncio.sleep(0.04)
             inside -= 1
 
     async with asyncio.timeout(20):
-        await asyncio.gather(*(work() for _ in range(20)))
+        await asyncio.gather(*(work() for _ in range(9)))
     assert most == 3
 
 
