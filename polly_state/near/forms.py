@@ -55,9 +55,9 @@ class Forms:
                 return Form(copy(value), copy, _weight(value))
             if isinstance(value, tuple) and hasattr(kind, "_make"):
                 return self._named(value)
-            if _immutable(value, MAX_DEPTH):
+            if _immutable(value):
                 return Form(value, None, _weight(value))
-            if _plain(value, MAX_DEPTH):
+            if _plain(value):
                 packed = marshal.dumps(value)
                 return Form(packed, _unpack, getsizeof(packed))
             copy = self._copier(kind) if _flat(value) else _copied
@@ -67,10 +67,10 @@ class Forms:
 
     def _named(self, value: tuple[object, ...]) -> Form | None:
         """The form of a named tuple; often one part can be changed, such as a value beside what is known of it."""
-        changing = [place for place, part in enumerate(value) if not _immutable(part, MAX_DEPTH)]
+        changing = [place for place, part in enumerate(value) if not _immutable(part)]
         if not changing:
             return Form(value, None, _weight(value))
-        if len(changing) > 1:
+        if len(changing) > 1 or isinstance(value[changing[0]], tuple):
             return Form(_copied(value), _copied, _weight(value))
         place = changing[0]
         inner = self.form_of(value[place])
@@ -110,14 +110,14 @@ def _parts(value: Any) -> Collection[Any]:
     return [getattr(value, name) for name in getattr(kind, "__dataclass_fields__", ())]
 
 
-def _immutable(value: object, depth: int) -> bool:
+def _immutable(value: object) -> bool:
     kind = type(value)
     if kind in FROZEN:
         return True
     if kind is tuple or kind is frozenset or _named_or_frozen(kind):
         parts = _parts(value)
         # Most are flat, which is found out without a call for each part.
-        return ATOMS.issuperset(map(type, parts)) or (depth > 0 and all(_immutable(part, depth - 1) for part in parts))
+        return ATOMS.issuperset(map(type, parts)) or (all(_immutable(part) for part in parts))
     return isinstance(value, Enum)
 
 
@@ -135,13 +135,13 @@ def _flat(value: object) -> bool:
     kind = type(value)
     if not _bare(kind) or kind.__setattr__ is not object.__setattr__:
         return False
-    return all(_immutable(part, MAX_DEPTH) for part in _parts(value))
+    return all(_immutable(part) for part in _parts(value))
 
 
-def _plain(value: object, depth: int) -> bool:
+def _plain(value: object) -> bool:
     """Whether marshal gives it back as it is: it makes bytes of a bytearray, so subclasses are not for it."""
     kind = type(value)
-    return kind in ATOMS or (kind in BRANCHES and depth > 0 and all(_plain(part, depth - 1) for part in _parts(value)))
+    return kind in ATOMS or (kind in BRANCHES and all(_plain(part) for part in _parts(value)))
 
 
 def _copied(value: Any) -> Any:
@@ -172,11 +172,14 @@ def _bare(kind: Any) -> bool:
     return bool(plain and hasattr(kind, "__dataclass_fields__"))
 
 
-def _weight(value: Any) -> int:
+def _weight(value: Any, depth: int = MAX_DEPTH) -> int:
+    if not depth:
+        # It could be copied here, and not where there is less left of the stack.
+        raise ValueError("nested too deeply")
     parts, own = _parts(value), getsizeof(value)
     if not parts:
         return own
     if ATOMS.issuperset(map(type, parts)):
         # To ask each part for its size would take twice as long as all the rest of a fill.
         return own + ATOM_OVERHEAD * len(parts) + len(marshal.dumps([*parts]))
-    return own + sum(map(_weight, parts))
+    return own + sum(_weight(part, depth - 1) for part in parts)

@@ -239,6 +239,14 @@ class Flat:
     at: datetime
 
 
+@dataclass
+class Loud:
+    name: str
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, f"{value}!")
+
+
 @dataclass(slots=True)
 class Guild:
     id: int
@@ -272,13 +280,15 @@ MUTABLE = {
     "in a tuple": (lambda: (1, [2]), lambda value: value[1].append(3)),
     "in a named tuple": (lambda: Point(1, [2]), lambda value: value.y.append(3)),
     "a dataclass in a named tuple": (lambda: Point(Role("r"), 2), lambda value: value.x.tags.append("b")),
-    "two lists in a named tuple": (lambda: Point([1], [2]), lambda value: value.x.append(3)),
+    "two lists in a named tuple": (lambda: Point([1], [2]), lambda value: (value.x.append(3), value.y.append(3))),
     "a dict in a named tuple": (lambda: Point({"a": 1}, ()), lambda value: value.x.clear()),
     "dataclass": (lambda: Role("r"), lambda value: setattr(value, "name", "changed")),
     "dataclass of texts": (
         lambda: Flat("a", datetime(2024, 1, 1, tzinfo=UTC)),
         lambda value: setattr(value, "name", "changed"),
     ),
+    "a named tuple in another": (lambda: Point(1, Point([1], 2)), lambda value: value.y.x.append(3)),
+    "a dataclass with a will of its own": (lambda: Loud("a"), lambda value: setattr(value, "name", "changed")),
     "deep in a dataclass": (guild, lambda value: value.roles[0].tags.append("b")),
     "dataclasses in a dict": (lambda: {"g": guild()}, lambda value: value["g"].names.clear()),
     "in a frozen dataclass": (lambda: Fixed("n", [1]), lambda value: value.at.append(2)),
@@ -307,10 +317,20 @@ def circle():
     return value
 
 
-def deep():
-    value = []
-    for _ in range(100_000):
+def deep(levels=100_000, value=None):
+    for _ in range(levels):
         value = [value]
+    return value
+
+
+def deep_to_copy():
+    return deep(300, Role("r"))
+
+
+def deep_in_names():
+    value = [1]
+    for _ in range(300):
+        value = Point(1, value)
     return value
 
 
@@ -325,6 +345,8 @@ def deep():
         lambda: Point(1, Loose()),
         circle,
         deep,
+        deep_to_copy,
+        deep_in_names,
     ],
 )
 def test_what_cannot_be_kept_safely_is_not_kept(make):
