@@ -10,6 +10,7 @@ from typing import Final
 from polly_state.connection.dedicated import DedicatedLinks
 from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
+from polly_state.connection.replies import ReplyError
 from polly_state.errors import StateError
 from polly_state.wire import Reply
 
@@ -76,15 +77,18 @@ class Subscription:
                 link = await held.enter_async_context(self._links.lease(None))
             link.on_push = self._push
             # In RESP3 a subscription is answered by a push alone, so that the reply that is awaited is the PING's.
-            await self._ask(link, pack(("SUBSCRIBE", self._channel)) + PING)
+            answer = await self._ask(link, pack(("SUBSCRIBE", self._channel)) + PING)
+            if isinstance(answer, ReplyError):
+                # The user may not: an error is a reply, and comes before the PING's.
+                return
             up.set_result(True)
             while loop.time() < self._wanted_at + self._idle:
                 await asyncio.sleep(self._idle / 10)
                 await self._ask(link, PING)
 
-    async def _ask(self, link: Link, packed: bytes) -> None:
+    async def _ask(self, link: Link, packed: bytes) -> Reply:
         async with asyncio.timeout(self._deadline):
-            await link.submit(packed)
+            return await link.submit(packed)
 
     def _push(self, message: list[Reply]) -> None:
         if message[0] == b"message":

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from polly_state import BreakerSettings, Mode
 from polly_state.commands import EndLoad
+from polly_state.testing import Server
 from tests.cache.caches import Source
-from tests.outages import PATIENCE, state_at, until
+from tests.outages import PATIENCE, in_thread, state_at, until
+from tests.testing.wire import ask
 
 WORKER = Path(__file__).with_name("worker.py")
 ROOT = Path(__file__).parents[2]
@@ -128,3 +131,35 @@ async def test_the_end_of_a_load_is_told_though_it_stored_nothing(server):
             await there._store.execute(EndLoad(cache._key(1), "nobody", None))
             async with asyncio.timeout(PATIENCE):
                 await hearing.wait(PATIENCE * 2)
+
+
+async def test_a_user_who_may_not_listen_still_shares_loads(binary):
+    async with Server(binary) as server:
+        ask(server.url, "ACL SETUSER shy on >secret ~* +@all resetchannels")
+        url = server.url.replace("://", "://shy:secret@")
+        async with state_at(url) as here, state_at(url) as there:
+            slow, mine = Source("theirs", takes=0.2), Source("mine")
+            loading = asyncio.create_task(there.cache.family("own", str, ttl=60).get_or_load(1, slow))
+            await until(lambda: slow.loads)
+            assert await here.cache.family("own", str, ttl=60).get_or_load(1, mine) == "theirs"
+            assert await loading == "theirs"
+            assert mine.loads == 0
+
+
+@pytest.mark.blocking
+async def test_invalidations_of_an_outage_outlive_the_process(binary, tmp_path):
+    async with Server(binary, appendonly=True, arguments=["--appendfsync", "always"]) as server:
+        parts = {"directory": tmp_path, "breaker": BreakerSettings(probe_delay=0.02)}
+        async with state_at(server.url, **parts) as state:
+            for name in ("key", "family"):
+                await state.cache.family(name, str, ttl=60).set(1, "old")
+            await in_thread(server.kill)
+            await until(lambda: state.mode is Mode.DEGRADED)
+            await state.cache.family("key", str, ttl=60).delete(1)
+            await state.cache.family("family", str, ttl=60).invalidate()
+            await state.cache.family("key", str, ttl=60).set(2, "of the outage")
+        await in_thread(server.restart)
+        async with state_at(server.url, **parts) as state:
+            await until(lambda: state.mode is Mode.CONNECTED)
+            for name in ("key", "family"):
+                assert await state.cache.family(name, str, ttl=60).get(1) is None
