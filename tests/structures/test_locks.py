@@ -55,15 +55,17 @@ async def test_a_lock_is_held_by_one_at_a_time(locks):
 
 
 async def test_a_semaphore_is_held_by_so_many(semaphore):
-    inside, most = 0, 0
+    inside, most, full = 0, 0, asyncio.Event()
 
     async def work():
         nonlocal inside, most
         async with semaphore.hold("a"):
             inside += 1
             most = max(most, inside)
-            # Long enough for others to come, and to find no more permits.
-            await asyncio.sleep(0.04)
+            if inside == 3:
+                full.set()
+            await full.wait()
+            await asyncio.sleep(0.01)
             inside -= 1
 
     async with asyncio.timeout(20):
