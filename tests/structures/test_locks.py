@@ -8,7 +8,7 @@ import pytest
 
 from polly_state import Fate, LeaseLost, LockTaken, PollyState, UnsupportedValue
 from polly_state.commands import Acquire, Holder, Release
-from polly_state.structures import Binding, Family, Leases, Locks, Semaphore, Tokens, Watchdog
+from polly_state.structures import Binding, Family, Leases, Locks, Semaphore, Tokens, Watchdog, holding
 
 LONG = 60.0
 
@@ -55,15 +55,17 @@ async def test_a_lock_is_held_by_one_at_a_time(locks):
 
 
 async def test_a_semaphore_is_held_by_so_many(semaphore):
-    inside, most = 0, 0
+    inside, most, full = 0, 0, asyncio.Event()
 
     async def work():
         nonlocal inside, most
         async with semaphore.hold("a"):
             inside += 1
             most = max(most, inside)
-            # Long enough for others to come, and to find no more permits.
-            await asyncio.sleep(0.04)
+            if inside == 3:
+                full.set()
+            await full.wait()
+            await asyncio.sleep(0.01)
             inside -= 1
 
     async with asyncio.timeout(20):
@@ -89,6 +91,16 @@ async def test_a_task_behind_others_gives_up_in_time(locks):
         asyncio.gather(*(locks.acquire("a", timeout=0.05) for _ in range(5)), return_exceptions=True), 10
     )
     assert [type(each) for each in results] == [LockTaken] * 5
+
+
+async def test_a_release_wakes_who_waits_in_the_same_process(locks, monkeypatch):
+    monkeypatch.setattr(holding, "FIRST_PAUSE", 1000.0)
+    monkeypatch.setattr(holding, "LONGEST_PAUSE", 1000.0)
+    lease = await locks.acquire("a")
+    waiter = asyncio.create_task(locks.acquire("a"))
+    await asyncio.sleep(0.05)
+    await lease.release()
+    assert (await asyncio.wait_for(waiter, 10)).held
 
 
 async def test_a_cancelled_waiter_leaves_nothing_behind(store, locks, watchdog):
