@@ -4,9 +4,12 @@ from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped
 from polly_state.commands.counters import MAX_COUNT, Add, Count
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
+from polly_state.commands.members import Enter, entered
 from polly_state.commands.queues import Enqueue, Queued
 from polly_state.commands.registers import SetRegister, Touch
 from polly_state.commands.sets import ClearSet, Contains, Members, PatchSet
+from polly_state.commands.swaps import SwapFields
+from polly_state.commands.takes import Take
 from polly_state.commands.values import Condition, Delete, Expire, Get, Persist, Set, TimeToLive
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "Delete",
     "Effect",
     "Enqueue",
+    "Enter",
     "Expire",
     "Get",
     "GetField",
@@ -39,10 +43,13 @@ __all__ = [
     "Set",
     "SetRegister",
     "Stamped",
+    "SwapFields",
+    "Take",
     "TimeToLive",
     "ToggleField",
     "Touch",
     "companion",
+    "entered",
     "load_scripts",
     "stamp_of",
 ]
