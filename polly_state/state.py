@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from polly_state.commands import load_scripts
+from polly_state.domains import Domains
 from polly_state.events import EventLog, Mode, Observer, notify_all
 from polly_state.keyspace import Keyspace
 from polly_state.services import Preferences
@@ -17,6 +18,7 @@ from polly_state.stamps import HybridClock
 from polly_state.store import ObservedStore, OperationStatistics
 from polly_state.store.local_stack import LocalStack
 from polly_state.structures import Binding, Counters, Family, Fields, Log, Queue, Sets, Structure, Ttl, Values, seconds
+from polly_state.structures.members import Members
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,7 +63,7 @@ class Statistics(NamedTuple):
     local_bytes: int
 
 
-class PollyState:
+class PollyState(Domains):
     """State and caches of a bot, in Redis while it answers and here while it does not.
 
     Build one, hand it to whoever needs it, and use it within ``async with`` or between `start` and `aclose`. It belongs
@@ -159,6 +161,10 @@ class PollyState:
     def log(self, name: str, declared: type[T], *, limit: int, ttl: Ttl | None = None) -> Log[T]:
         """Durable logs that keep their newest *limit* entries of one type; raises as `map` does."""
         return self._handle(Log, name, (declared, limit), ttl, lambda binding: Log(binding, declared, limit))
+
+    def members(self, name: str, declared: type[T], *, limit: int, ttl: Ttl) -> Members[T]:
+        """Durable mappings whose newest *limit* members end one by one, *ttl* after they were put; raises as `map`."""
+        return self._handle(Members, name, (declared, limit), ttl, lambda binding: Members(binding, declared, limit))
 
     def queue(self, name: str, declared: type[T], *, ttl: Ttl | None = None) -> Queue[T]:
         """Durable queues of messages of one type; raises as `map` does."""

@@ -4,8 +4,10 @@ from polly_state.structures.base import MAX_FIELD_NAME, Binding, Read, Structure
 from polly_state.structures.codec import Codec
 from polly_state.structures.counters import Counters
 from polly_state.structures.fields import Fields
+from polly_state.structures.handles import Handles
 from polly_state.structures.keys import Family, Id
 from polly_state.structures.log import Log
+from polly_state.structures.members import Members
 from polly_state.structures.queue import Message, Queue
 from polly_state.structures.sets import Sets
 from polly_state.structures.values import Values
@@ -17,8 +19,10 @@ __all__ = [
     "Counters",
     "Family",
     "Fields",
+    "Handles",
     "Id",
     "Log",
+    "Members",
     "Message",
     "Queue",
     "Read",
