@@ -72,8 +72,8 @@ class Members(Structure, Generic[T]):
     async def recent(self, id: Id, seconds: float) -> list[str]:
         """The members that were put in the last *seconds*, newest first."""
         contents = (await self._store.execute(GetFields(self._key(id)))).value
-        ages = sorted((self._age(content), member) for member, content in contents.items())
-        return [member for age, member in ages if age < min(seconds, self._lifetime)]
+        ages = {member: self._age(contents[member]) for member in _newest_first(contents)}
+        return [member for member, age in ages.items() if age < min(seconds, self._lifetime)]
 
     async def touch(self, id: Id, member: str) -> bool:
         """Begin the time of a member anew; False if there is none."""
@@ -122,6 +122,9 @@ class Members(Structure, Generic[T]):
         return self._codec.decode(content[len(stamp) :])
 
     def _values(self, contents: dict[str, bytes]) -> dict[str, T]:
-        newest_first = sorted(contents.items(), key=lambda item: entered(item[1]) or "", reverse=True)
-        values = ((member, self._value(content)) for member, content in newest_first)
+        values = ((member, self._value(contents[member])) for member in _newest_first(contents))
         return {member: value for member, value in values if value is not None}
+
+
+def _newest_first(contents: dict[str, bytes]) -> list[str]:
+    return sorted(contents, key=lambda member: entered(contents[member]) or "", reverse=True)
