@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from polly_state import commands
 from polly_state.commands import (
+    Acknowledge,
     Add,
     Append,
     ClearFields,
@@ -41,6 +42,7 @@ from polly_state.commands import (
     SetRegister,
     SwapFields,
     Take,
+    TakeMessages,
     TimeToLive,
     ToggleField,
     Touch,
@@ -137,6 +139,7 @@ def add(draw, key):
 
 
 TABLE = {
+    Acknowledge: lambda draw, key: Acknowledge(key, "", f"{draw.one_of([1, 2]):024x}", draw.one_of(["", "0-1"])),
     Add: add,
     Append: append,
     ClearFields: lambda draw, key: ClearFields(key, ""),
@@ -160,6 +163,7 @@ TABLE = {
     Set: set_,
     SetRegister: set_register,
     SwapFields: swap_fields,
+    TakeMessages: lambda draw, key: TakeMessages(key, draw.one_of([1, 2, 50]), LONG),
     Take: lambda draw, key: Take(key, ""),
     TimeToLive: lambda draw, key: TimeToLive(key),
     ToggleField: lambda draw, key: ToggleField(key, "", draw.one_of(FIELDS), b"true", b"false", draw.ttl()),
@@ -172,7 +176,7 @@ KINDS = {
     "s": [PatchSet, PatchSet, ClearSet, Members, Contains, *COMMON],
     "l": [Append, Append, Append, ClearLog, Latest, Latest, *COMMON],
     "m": [Enter, Enter, Enter, SwapFields, PatchFields, ClearFields, GetFields, GetField, *COMMON],
-    "q": [Enqueue, Enqueue, Queued, *COMMON],
+    "q": [Enqueue, Enqueue, Queued, TakeMessages, Acknowledge, *COMMON],
 }
 """Keys that mostly hold one kind; at the others anything may be tried."""
 
@@ -225,6 +229,8 @@ class Side:
         if isinstance(command, (Latest, Queued)):
             # The stamps are those of two clocks.
             return [item.content for item in result]
+        if isinstance(command, TakeMessages):
+            return [(each.content, each.deliveries) for each in result.messages], result.left
         if isinstance(result, dict):
             return {name: without_stamp(content) for name, content in result.items()}
         if isinstance(command, GetField):
@@ -258,7 +264,7 @@ def step_at(draw, key_of, name):
     command = TABLE[draw.one_of(kinds)](draw, key_of(name))
     lag, twice = draw.one_of([0] * 8 + [1, 4]), draw.one_of([False] * 8 + [True])
     # Only Redis remembers what was taken: here no reply is lost.
-    twice = twice and not isinstance(command, Take)
+    twice = twice and not isinstance(command, (Take, TakeMessages))
     if lag and isinstance(command, Touch):
         lag = 0
     elif lag and hasattr(command, "stamp") and hasattr(command, "ttl"):

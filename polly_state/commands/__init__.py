@@ -2,6 +2,7 @@
 
 from polly_state.commands.base import Command, Effect, Outdated, Script, Stamped, companion, load_scripts, stamp_of
 from polly_state.commands.counters import MAX_COUNT, Add, Count
+from polly_state.commands.deliveries import Acknowledge, Handed, HandedOut, TakeMessages
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
 from polly_state.commands.members import Enter, entered
@@ -14,6 +15,7 @@ from polly_state.commands.values import Condition, Delete, Expire, Get, Persist,
 
 __all__ = [
     "MAX_COUNT",
+    "Acknowledge",
     "Add",
     "Append",
     "ClearFields",
@@ -31,6 +33,8 @@ __all__ = [
     "Get",
     "GetField",
     "GetFields",
+    "Handed",
+    "HandedOut",
     "Item",
     "Latest",
     "Members",
@@ -45,6 +49,7 @@ __all__ = [
     "Stamped",
     "SwapFields",
     "Take",
+    "TakeMessages",
     "TimeToLive",
     "ToggleField",
     "Touch",
