@@ -20,7 +20,7 @@ from polly_state.events import Event, Mode, Observer
 from polly_state.settings import Bounds, BreakerSettings, Deadlines, Settings
 from polly_state.state import Health, PollyState, Statistics
 from polly_state.store import Ack, Origin
-from polly_state.structures import Counters, Fields, Log, Members, Message, Queue, Read, Sets, Values
+from polly_state.structures import Counters, Delivery, Fields, Log, Members, Message, Queue, Read, Sets, Values
 
 __all__ = [
     "Ack",
@@ -35,6 +35,7 @@ __all__ = [
     "Counters",
     "DeadlineExceeded",
     "Deadlines",
+    "Delivery",
     "Event",
     "Fields",
     "Health",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from polly_state.services.guilds import Guilds
     from polly_state.services.history import History
     from polly_state.services.identities import Identities
+    from polly_state.services.inboxes import Inboxes
     from polly_state.services.queue_sessions import QueueSessions, Snapshots
     from polly_state.services.rooms import Rooms
     from polly_state.services.sessions import Sessions
@@ -57,6 +58,13 @@ class Domains:
         from polly_state.services.identities import Identities
 
         return Identities(self)
+
+    @cached_property
+    def inboxes(self: Handles) -> Inboxes:
+        """See `Inboxes`."""
+        from polly_state.services.inboxes import Inboxes
+
+        return Inboxes(self)
 
     @cached_property
     def queue_sessions(self: Handles) -> QueueSessions:

@@ -17,6 +17,7 @@ from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.store import ObservedStore, OperationStatistics
 from polly_state.store.local_stack import LocalStack
+from polly_state.store.wakes import Wakes
 from polly_state.structures import Binding, Counters, Family, Fields, Log, Queue, Sets, Structure, Ttl, Values, seconds
 from polly_state.structures.members import Members
 
@@ -82,6 +83,7 @@ class PollyState(Domains):
             mirror=not self.settings.embedded,
         )
         self._store = ObservedStore(self._clock)
+        self._wakes = Wakes()
         self._stack: Stack | None = None
         self._handles: dict[str, tuple[type, Any, float | None, Structure]] = {}
         self.preferences = Preferences(self.fields("preferences", bool))
@@ -211,19 +213,19 @@ class PollyState(Domains):
 
     async def _make_stack(self) -> Stack:
         if self.settings.embedded:
-            return LocalStack(self.settings, self._keyspace, self._clock)
+            return LocalStack(self.settings, self._keyspace, self._clock, self._wakes)
         # redis-py takes a tenth of a second to import, and scripts are files: not on the event loop.
         await asyncio.to_thread(_prepare)
         from polly_state.store.redis_stack import RedisStack
 
-        return RedisStack(self.settings, self._keyspace, self._clock, self._observe)
+        return RedisStack(self.settings, self._keyspace, self._clock, self._observe, self._wakes)
 
     def _handle(self, kind: type, name: str, declared: Any, ttl: Ttl | None, make: Callable[[Binding], S]) -> S:
         lifetime = seconds(ttl)
         held = self._handles.get(name)
         if held is None:
             family = Family(self.settings.namespace, name)
-            handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes))
+            handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes, self._wakes))
             held = self._handles[name] = (kind, declared, lifetime, handle)
         if held[:3] != (kind, declared, lifetime):
             raise ValueError(f"the family {name!r} exists already with another structure, type or ttl")

@@ -8,7 +8,7 @@ from polly_state.structures.handles import Handles
 from polly_state.structures.keys import Family, Id
 from polly_state.structures.log import Log
 from polly_state.structures.members import Members
-from polly_state.structures.queue import Message, Queue
+from polly_state.structures.queue import Delivery, Message, Queue
 from polly_state.structures.sets import Sets
 from polly_state.structures.values import Values
 
@@ -17,6 +17,7 @@ __all__ = [
     "Binding",
     "Codec",
     "Counters",
+    "Delivery",
     "Family",
     "Fields",
     "Handles",

@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from polly_state.commands import MAX_COUNT, Command, Touch
 from polly_state.errors import StateUnavailable
 from polly_state.store import Ack, Origin, Store
+from polly_state.store.wakes import Wakes
 from polly_state.structures.keys import Family, Id
 
 __all__ = ["MAX_FIELD_NAME", "Binding", "Read", "Structure", "Ttl", "field_name", "positive", "seconds"]
@@ -43,6 +44,8 @@ class Binding(NamedTuple):
     family: Family
     ttl: float | None
     max_value_bytes: int
+    wakes: Wakes | None = None
+    """Who tells that something has come; None for this process alone."""
 
 
 class Structure:
