@@ -40,6 +40,7 @@ MAY_KNOW = {
     "domains": {"structures", "services"},
     "state": {"domains"} | GROUND | {"commands", "connection", "store", "structures", "services"},
     "__init__": GROUND | {"state", "store", "structures", "services"},
+    "compat": GROUND | {"__init__", "state", "services", "structures"},
     "testing": GROUND | {"__init__", "state"},
     "demo": GROUND | {"__init__", "state", "testing", "store", "structures", "services", "connection"},
     "cli": GROUND | {"__init__", "state", "testing", "demo", "store", "services", "connection"},

@@ -52,16 +52,22 @@ class Inboxes:
         await asyncio.gather(*(self.send(name, content) for name in names))
         return len(names)
 
-    async def listen(self, inbox: str, *, visibility: float = 30.0) -> AsyncGenerator[Delivery[Letter], None]:
+    async def listen(
+        self, inbox: str, *, count: int = 1, visibility: float = 30.0
+    ) -> AsyncGenerator[Delivery[Letter], None]:
         """The messages of an inbox as they come; acknowledge each one, or it comes again after *visibility* seconds."""
         await self._names.put(ALL, inbox, value=True)
-        async with aclosing(self._letters.listen(inbox, visibility=visibility)) as letters:
+        async with aclosing(self._letters.listen(inbox, count=count, visibility=visibility)) as letters:
             async for letter in letters:
                 yield letter
 
+    async def take(self, inbox: str, count: int = DRAINED) -> list[Delivery[Letter]]:
+        """What is there now, oldest first; acknowledge each one, or it comes again."""
+        return await self._letters.take(inbox, count)
+
     async def drain(self, inbox: str) -> list[object]:
         """Take and acknowledge what is there now, oldest first; in the worst case something comes twice."""
-        letters = await self._letters.take(inbox, DRAINED)
+        letters = await self.take(inbox)
         await asyncio.gather(*(letter.ack() for letter in letters))
         return [letter.value.content for letter in letters]
 

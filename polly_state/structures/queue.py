@@ -24,7 +24,6 @@ T = TypeVar("T")
 ANY = Ack.LOCAL_VOLATILE
 FIRST: Final = 100
 VISIBILITY: Final = 30.0
-BATCH: Final = 10
 DELIVERIES: Final = 5
 AWAY: Final = 0.1
 """Seconds until a listener looks whether Redis is back; nothing is sent while it is known to be away."""
@@ -97,11 +96,12 @@ class Queue(Structure, Generic[T]):
         return (await self._take(id, count, visibility, deliveries))[0]
 
     async def listen(
-        self, id: Id, *, count: int = BATCH, visibility: Ttl = VISIBILITY, deliveries: int = DELIVERIES
+        self, id: Id, *, count: int = 1, visibility: Ttl = VISIBILITY, deliveries: int = DELIVERIES
     ) -> AsyncGenerator[Delivery[T], None]:
-        """Take messages as they come, *count* at once, for as long as the loop goes on; see `take`.
+        """Take messages as they come, for as long as the loop goes on; see `take`.
 
-        It is woken by each message, over outages too, and sends nothing while there are none.
+        More than one at once is quicker, but whoever stops early has taken the others too: those come again later. It
+        is woken by each message, over outages too, and sends nothing while there are none.
         """
         with self._wakes.listening(self._key(id)) as woken:
             while True:
