@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Acknowledge", "Handed", "HandedOut", "TakeMessages"]
 
 OUT: Final = "t:"
-"""Before the stamp of a message, in a local keyspace: when its time is over, and how often it was handed out."""
+"""Before the stamp of a message, in a local keyspace: when it was handed out last, and how often so far."""
 
 
 class Handed(NamedTuple):
@@ -38,9 +38,9 @@ class HandedOut(NamedTuple):
 
 @command
 class TakeMessages(Command[HandedOut]):
-    """Hand out *count* messages of the queue at *key*, oldest first, that are not in anybody's hands.
+    """Hand out *count* messages of the queue at *key*, oldest first.
 
-    Each is its taker's for *visibility* seconds; one that was not acknowledged by then is handed out again.
+    Those that are in somebody's hands are left there, unless it is *visibility* seconds since they were handed out.
     """
 
     effect = Effect.CLAIM
@@ -65,12 +65,13 @@ class TakeMessages(Command[HandedOut]):
         held, entry = keyspace.fields(self.key, Kind.QUEUE), keyspace.entry(self.key)
         out = {} if entry is None else entry.stamps
         now, taken = keyspace.now(), list[Handed]()
-        # First what was out before, as a stream has it.
-        for stamp in sorted(held, key=lambda stamp: OUT + stamp not in out):
-            until, _, deliveries = out.get(OUT + stamp, "0 - 0").split(" ")
-            if len(taken) < self.count and (deliveries == "0" or float(until) <= now):
-                taken.append(Handed(stamp, held[stamp] or b"", "", int(deliveries) + 1))
-        notes = {OUT + each.stamp: f"{now + self.visibility} - {each.deliveries}" for each in taken}
+        for stamp, content in held.items():
+            if len(taken) == self.count:
+                break
+            at, _, deliveries = out.get(OUT + stamp, "-inf 0").partition(" ")
+            if now - float(at) >= self.visibility:
+                taken.append(Handed(stamp, content or b"", "", int(deliveries) + 1))
+        notes = {OUT + each.stamp: f"{now} {each.deliveries}" for each in taken}
         if notes:
             keyspace.note(self.key, notes)
         return HandedOut(taken, len(held))

@@ -87,7 +87,8 @@ class Queue(Structure, Generic[T]):
         Args:
             id: Of which queue.
             count: How many at most.
-            visibility: Seconds until a message that was not acknowledged is delivered again.
+            visibility: Seconds after which a message that was taken, and not acknowledged, is taken from its taker;
+                the same for all who read a queue.
             deliveries: How often at most; what was not acknowledged by then, or cannot be read, goes to `dead`.
 
         Raises:
