@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 __all__ = ["Wakes"]
@@ -24,7 +24,7 @@ class Wakes:
         return list(self._waiting)
 
     @contextmanager
-    def listening(self, key: str) -> Iterator[asyncio.Event]:
+    def listening(self, key: str) -> Generator[asyncio.Event]:
         """An event that is set whenever something may have come at *key*, for the length of the block."""
         event = asyncio.Event()
         events = self._waiting.setdefault(key, set())
