@@ -86,6 +86,35 @@ async def test_what_has_ended_is_dropped_by_the_next_put_or_on_demand(store, han
     assert list(await store.do(GetFields(key))) == ["z"]
 
 
+class Meddling:
+    """A store in which somebody else is quicker than the first conditional patch."""
+
+    def __init__(self, store, meddle):
+        self.clock = store.clock
+        self._store, self._meddle = store, meddle
+
+    async def execute(self, command, require=Ack.LOCAL_VOLATILE):
+        if isinstance(command, SwapFields) and self._meddle is not None:
+            meddle, self._meddle = self._meddle, None
+            await meddle()
+        return await self._store.execute(command, require)
+
+
+async def test_what_is_put_again_while_it_is_dropped_or_touched_stays(store, handle):
+    family = Family(store.key().partition(":")[0], "t")
+
+    def meddled(value, ttl):
+        meddle = handle(Members, str, 10).put
+        return Members(Binding(Meddling(store.store, lambda: meddle("a", "x", value)), family, ttl, 1000), str, 10)
+
+    await handle(Members, str, 10).put("a", "x", "old")
+    await store.lapse(2 * BRIEF)
+    assert await meddled("new", BRIEF).remove_ended("a") == 0
+    assert await handle(Members, str, 10).get("a", "x") == "new"
+    assert await meddled("newer", TTL).touch("a", "x")
+    assert await handle(Members, str, 10).get("a", "x") == "newer"
+
+
 async def test_who_was_put_in_the_last_seconds_is_told_one_by_one(store, handle):
     members = handle(Members, bool, 10)
     await members.put("a", "early", value=True)
