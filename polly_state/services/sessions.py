@@ -6,6 +6,7 @@ import asyncio
 from typing import Final, NamedTuple
 
 from polly_state.structures import Handles, Id
+from polly_state.structures.base import field_name
 
 __all__ = ["Session", "Sessions"]
 
@@ -37,7 +38,11 @@ class Sessions:
         self._active = handles.members("sessions_active", bool, limit=ACTIVE_USERS, ttl=DAY)
 
     async def create(self, user_id: str | int, guild_id: str | int, **fields: object) -> tuple[str, ...]:
-        """Begin a session, or go on with it; the guilds whose sessions have ended for it."""
+        """Begin a session, or go on with it; the guilds whose sessions have ended for it.
+
+        Raises `ValueError` for an id of more than 512 characters.
+        """
+        _ = field_name(str(user_id)), field_name(str(guild_id))
         if fields:
             await self._fields.patch((user_id, guild_id), fields)
         gone = await self._open.put(user_id, str(guild_id), value=True)

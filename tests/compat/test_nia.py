@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from polly_state import BreakerSettings, ConfigurationError, Mode, Settings
+from polly_state.compat import nia
 from polly_state.compat.bridge import Bridge
 from polly_state.compat.nia import NiaClient
+from polly_state.services.inboxes import Letter
 from polly_state.testing import FaultProxy
 from tests.outages import settings_for, until
 
@@ -156,3 +158,46 @@ async def test_a_start_that_fails_is_told_to_every_caller(tmp_path):
 
 async def _itself(state):
     return state
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch):
+    """The bridge that the functions of the module share, over a directory of this test alone."""
+    monkeypatch.setenv("POLLY_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    nia._made.cache_clear()
+    yield nia._bridge()
+    nia._bridge().close()
+    nia._made.cache_clear()
+
+
+@pytest.mark.blocking
+async def test_a_message_whose_handler_fails_is_kept_and_the_next_one_is_heard(shared, caplog):
+    heard = []
+
+    async def handler(message):
+        heard.append(message["message"])
+        if message["message"] == "bad":
+            raise RuntimeError(message["message"])
+
+    write, follow = nia.get_write_admin_message(), nia.get_admin_message_polling_loop()
+    following = asyncio.create_task(follow("room", handler))
+    for text in ("good", "bad", "better"):
+        write("room", text)
+    await until(lambda: len(heard) == 3)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert sorted(heard) == ["bad", "better", "good"]
+    left = await shared.run(lambda state: state.queue("inboxes", Letter, ttl=3600).waiting("admin:room"))
+    assert "bad" in [message.value.content["message"] for message in left]
+    assert "RuntimeError" in caplog.text
+    assert "bad" not in caplog.text
+
+
+@pytest.mark.blocking
+async def test_what_is_sent_on_an_event_loop_without_waiting_tells_of_errors_in_the_log(shared, caplog):
+    send = nia.get_heartbeat_sender()
+    send("", "room", [])
+    await until(lambda: "ValueError" in caplog.text)
+    send(1, "room", ["a"])
+    await until(lambda: nia.get_heartbeat_reader()(1) is not None)

@@ -275,3 +275,41 @@ async def test_services_are_made_once(anywhere):
     names = ["bans", "conversations", "guilds", "history", "identities", "queue_sessions", "rooms", "sessions"]
     for name in (*names, "snapshots"):
         assert getattr(anywhere, name) is getattr(anywhere, name)
+
+
+@pytest.mark.parametrize("id", ["a:b/c", "?*[x]{y}%", "line\nbreak", "部屋", "x" * 500, -1, 2**70])
+async def test_any_id_is_only_itself(anywhere, id):
+    await anywhere.guilds.update(id, volume=1)
+    await anywhere.sessions.create(id, 1, x=1)
+    await anywhere.rooms.move(id, "room")
+    await anywhere.bans.ban(id, 60, by="mod")
+    assert (await anywhere.guilds.settings(id))["volume"] == 1
+    assert await anywhere.sessions.guilds(id) == ["1"]
+    assert await anywhere.rooms.room_of(id) == "room"
+    assert (await anywhere.bans.get(id, "room")).by == "mod"
+    assert await anywhere.bans.get(f"{id}?") is None
+
+
+@pytest.mark.parametrize("id", ["", "x" * 10_000, "\ud800"], ids=["empty", "long", "surrogate"])
+async def test_an_id_that_cannot_be_used_is_an_error_before_anything_is_written(anywhere, id):
+    for call in (
+        anywhere.guilds.update(id, volume=1),
+        anywhere.history.add(id, track(1)),
+        anywhere.sessions.create(id, 1),
+        anywhere.sessions.create(1, id),
+        anywhere.queue_sessions.create(id),
+        anywhere.snapshots.save(id, 1),
+        anywhere.identities.write(id, "p", {}),
+        anywhere.identities.write("r", id, {}),
+        anywhere.rooms.open(id, "note", "x"),
+        anywhere.bans.ban(id, 1, by="x"),
+        anywhere.inboxes.send(id, 1),
+    ):
+        with pytest.raises(ValueError, match=r"id|field"):
+            await call
+    assert await anywhere.identities.all("r") == {}
+    assert await anywhere.sessions.guilds(1) == []
+    for user, guild in (("x" * 513, 1), (1, "x" * 513)):
+        with pytest.raises(ValueError, match="1 to 512"):
+            await anywhere.sessions.create(user, guild, x=1)
+        assert await anywhere.fields("session_fields", object, ttl=86_400).all((user, guild)) == {}
