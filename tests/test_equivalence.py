@@ -27,7 +27,7 @@ from polly_state.commands import (
     Count,
     Delete,
     Enqueue,
-    Enter,
+    PutMember,
     Expire,
     Get,
     GetField,
@@ -41,7 +41,7 @@ from polly_state.commands import (
     Set,
     SetRegister,
     SwapFields,
-    Take,
+    TakeValue,
     TakeMessages,
     TimeToLive,
     ToggleField,
@@ -121,7 +121,7 @@ def swap_fields(draw, key):
 
 
 def enter(draw, key):
-    return Enter(key, "", draw.one_of(FIELDS), draw.one_of(CONTENTS), LONG, draw.one_of([1, 2, 3, 50]), draw.ttl())
+    return PutMember(key, "", draw.one_of(FIELDS), draw.one_of(CONTENTS), LONG, draw.one_of([1, 2, 3, 50]), draw.ttl())
 
 
 def patch_set(draw, key):
@@ -149,7 +149,7 @@ TABLE = {
     Count: lambda draw, key: Count(key),
     Delete: lambda draw, key: Delete(key),
     Enqueue: lambda draw, key: Enqueue(key, "", draw.one_of(CONTENTS), draw.ttl()),
-    Enter: enter,
+    PutMember: enter,
     Expire: lambda draw, key: Expire(key, draw.one_of([LONG, 2 * LONG])),
     Get: lambda draw, key: Get(key),
     GetField: lambda draw, key: GetField(key, draw.one_of(FIELDS)),
@@ -164,7 +164,7 @@ TABLE = {
     SetRegister: set_register,
     SwapFields: swap_fields,
     TakeMessages: lambda draw, key: TakeMessages(key, draw.one_of([1, 2, 50]), LONG),
-    Take: lambda draw, key: Take(key, ""),
+    TakeValue: lambda draw, key: TakeValue(key, ""),
     TimeToLive: lambda draw, key: TimeToLive(key),
     ToggleField: lambda draw, key: ToggleField(key, "", draw.one_of(FIELDS), b"true", b"false", draw.ttl()),
     Touch: lambda draw, key: Touch(key, "", draw.one_of([LONG, 2 * LONG])),
@@ -175,7 +175,7 @@ COMMON = [Delete, Expire, Persist, TimeToLive, Touch]
 KINDS = {
     "s": [PatchSet, PatchSet, ClearSet, Members, Contains, *COMMON],
     "l": [Append, Append, Append, ClearLog, Latest, Latest, *COMMON],
-    "m": [Enter, Enter, Enter, SwapFields, PatchFields, ClearFields, GetFields, GetField, *COMMON],
+    "m": [PutMember, PutMember, PutMember, SwapFields, PatchFields, ClearFields, GetFields, GetField, *COMMON],
     "q": [Enqueue, Enqueue, Queued, TakeMessages, Acknowledge, *COMMON],
 }
 """Keys that mostly hold one kind; at the others anything may be tried."""
@@ -264,7 +264,7 @@ def step_at(draw, key_of, name):
     command = TABLE[draw.one_of(kinds)](draw, key_of(name))
     lag, twice = draw.one_of([0] * 8 + [1, 4]), draw.one_of([False] * 8 + [True])
     # Only Redis remembers what was taken: here no reply is lost.
-    twice = twice and not isinstance(command, (Take, TakeMessages))
+    twice = twice and not isinstance(command, (TakeValue, TakeMessages))
     if lag and isinstance(command, Touch):
         lag = 0
     elif lag and hasattr(command, "stamp") and hasattr(command, "ttl"):

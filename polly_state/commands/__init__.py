@@ -5,12 +5,12 @@ from polly_state.commands.counters import MAX_COUNT, Add, Count
 from polly_state.commands.deliveries import Acknowledge, Handed, HandedOut, TakeMessages
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
-from polly_state.commands.members import Enter, entered
+from polly_state.commands.members import PutMember, entered
 from polly_state.commands.queues import Enqueue, Queued
 from polly_state.commands.registers import SetRegister, Touch
 from polly_state.commands.sets import ClearSet, Contains, Members, PatchSet
 from polly_state.commands.swaps import SwapFields
-from polly_state.commands.takes import Take
+from polly_state.commands.takes import TakeValue
 from polly_state.commands.values import Condition, Delete, Expire, Get, Persist, Set, TimeToLive
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "Delete",
     "Effect",
     "Enqueue",
-    "Enter",
+    "PutMember",
     "Expire",
     "Get",
     "GetField",
@@ -48,7 +48,7 @@ __all__ = [
     "SetRegister",
     "Stamped",
     "SwapFields",
-    "Take",
+    "TakeValue",
     "TakeMessages",
     "TimeToLive",
     "ToggleField",

@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from polly_state.commands.base import Command, Script, Stamped, command, ending_stamp, milliseconds
-from polly_state.commands.fields import PatchFields, check_stamps, slot_of
+from polly_state.commands.base import Command, Script, Stamped, command, milliseconds
+from polly_state.commands.endings import ending
+from polly_state.commands.fields import PatchFields, slot_of
+from polly_state.commands.parts import check_stamps
 from polly_state.stamps import time_of
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
     from polly_state.keyspace import Keyspace
 
-__all__ = ["Enter", "entered"]
+__all__ = ["PutMember", "entered"]
 
 STAMP_LENGTH: Final = 24
 STAMP: Final = re.compile(rb"[0-9a-f]{24}").match
 
 
 @command
-class Enter(Stamped[tuple[str, ...]]):
+class PutMember(Stamped[tuple[str, ...]]):
     """Set a field of the hash at *key*, with the stamp before its content; the fields that have to go for it.
 
     Those are the ones that were set more than *lifetime* seconds before, and the oldest ones above the *limit*. The
@@ -28,7 +30,7 @@ class Enter(Stamped[tuple[str, ...]]):
     only some of the fields tells only of those. The *ttl* in seconds is for the whole hash.
     """
 
-    script = Script("enter")
+    script = Script("put_member")
 
     field: str
     content: bytes
@@ -59,10 +61,9 @@ class Enter(Stamped[tuple[str, ...]]):
     def learn(self, keyspace: Keyspace, result: tuple[str, ...]) -> None:
         changes = {self.field: self._stored} | dict.fromkeys(result)
         stamps = dict.fromkeys(map(slot_of, changes), self.stamp)
-        ends = ending_stamp(keyspace.entry(self.key), self.stamp, self.ttl)
-        keyspace.patch(self.key, changes, durable=True, stamps=stamps | ends)
-        if ends:
-            keyspace.expire(self.key, keyspace.now() + (self.ttl or 0.0))
+        ends = ending(keyspace, self.key, self.stamp, self.ttl)
+        keyspace.patch(self.key, changes, durable=True, stamps=stamps | ends.stamps)
+        ends.settle(keyspace, self.key)
 
     def settled(self, result: tuple[str, ...], stamp: str) -> tuple[Command[Any], ...]:
         kept = () if self.field in result else (self,)
@@ -78,7 +79,7 @@ class Enter(Stamped[tuple[str, ...]]):
 
 
 def entered(content: bytes | None) -> str | None:
-    """The stamp under which a field was set with *content*; None if it was not by `Enter`."""
+    """The stamp under which a field was set with *content*; None if it was not by `PutMember`."""
     return None if content is None or STAMP(content) is None else content[:STAMP_LENGTH].decode()
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from polly_state.commands.base import Command, Script, Stamped, command, milliseconds
-from polly_state.commands.fields import PatchFields, check_stamps, slot_of
+from polly_state.commands.fields import PatchFields, slot_of
+from polly_state.commands.parts import check_stamps
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:

@@ -11,18 +11,18 @@ from polly_state.wire import Reply, Words
 if TYPE_CHECKING:
     from polly_state.keyspace import Keyspace
 
-__all__ = ["Take"]
+__all__ = ["TakeValue"]
 
 
 @command
-class Take(Stamped[bytes | None]):
+class TakeValue(Stamped[bytes | None]):
     """Remove the string at *key*; what it was, or None if there was none.
 
     Only where it is kept can be told that there was no other taker: a mirror cannot answer. Redis remembers what a
     stamp has taken, so that a take whose reply was lost is sent again and still gets it.
     """
 
-    script = Script("take")
+    script = Script("take_value")
 
     def encode(self) -> Words:
         return self.call(self.stamp)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Generic, TypeVar
 
-from polly_state.commands import ClearFields, Enter, GetField, GetFields, PatchFields, SwapFields, entered
+from polly_state.commands import ClearFields, PutMember, GetField, GetFields, PatchFields, SwapFields, entered
 from polly_state.stamps import time_of
 from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure, field_name, positive
@@ -43,7 +43,7 @@ class Members(Structure, Generic[T]):
         In an outage those that are known here; the others go when the put is replayed.
         """
         content = self._codec.encode(value)
-        command = Enter(
+        command = PutMember(
             self._key(id), self._stamp(), field_name(member), content, self._lifetime, self._limit, self._lifetime
         )
         return (await self._store.execute(command, require)).value

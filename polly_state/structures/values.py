@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
-from polly_state.commands import Condition, Get, SetRegister, Take, TimeToLive, Touch
+from polly_state.commands import Condition, Get, SetRegister, TakeValue, TimeToLive, Touch
 from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure, Ttl, seconds
 from polly_state.structures.codec import Codec
@@ -90,7 +90,7 @@ class Values(Structure, Generic[T]):
 
         Raises `StateUnavailable` while Redis is away: nobody could tell that there is no other taker.
         """
-        content = (await self._store.execute(Take(self._key(id), self._stamp()), require)).value
+        content = (await self._store.execute(TakeValue(self._key(id), self._stamp()), require)).value
         return None if content is None else self._codec.decode(content)
 
     async def touch(self, id: Id) -> bool:

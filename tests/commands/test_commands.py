@@ -15,7 +15,7 @@ from polly_state.commands import (
     Count,
     Delete,
     Effect,
-    Enter,
+    PutMember,
     Get,
     GetField,
     GetFields,
@@ -27,7 +27,7 @@ from polly_state.commands import (
     Set,
     SetRegister,
     Stamped,
-    Take,
+    TakeValue,
     TimeToLive,
     ToggleField,
     companion,
@@ -88,7 +88,7 @@ def test_keys_on_the_wire_share_a_slot(kind):
 
 
 #: What a command comes to, if that is not True.
-RESULTS = {Enter: ("gone",), Take: b"x"}
+RESULTS = {PutMember: ("gone",), TakeValue: b"x"}
 
 
 @every_command

@@ -16,7 +16,7 @@ from polly_state.commands import (
     Count,
     Delete,
     Enqueue,
-    Enter,
+    PutMember,
     Expire,
     Get,
     GetField,
@@ -30,7 +30,7 @@ from polly_state.commands import (
     Set,
     SetRegister,
     SwapFields,
-    Take,
+    TakeValue,
     TakeMessages,
     TimeToLive,
     ToggleField,
@@ -47,7 +47,7 @@ FOR_STRINGS = [
     lambda key, stamp: SetRegister(key, stamp, b"1", condition=Condition.IF_PRESENT),
     lambda key, stamp: SetRegister(key, stamp, b"1", condition=Condition.IF_ABSENT),
     lambda key, stamp: SetRegister(key, stamp, b"1", expected=b"0"),
-    Take,
+    TakeValue,
 ]
 FOR_HASHES = [
     lambda key, stamp: GetField(key, "a"),
@@ -57,7 +57,7 @@ FOR_HASHES = [
     lambda key, stamp: ToggleField(key, stamp, "a", b"1", b"0"),
     lambda key, stamp: SwapFields(key, stamp, {"a": b"x"}, {"a": b"1"}),
     lambda key, stamp: SwapFields(key, stamp, {}, {"a": None}),
-    lambda key, stamp: Enter(key, stamp, "a", b"1", 60.0, 5, 60.0),
+    lambda key, stamp: PutMember(key, stamp, "a", b"1", 60.0, 5, 60.0),
     ClearFields,
 ]
 

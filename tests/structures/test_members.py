@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from polly_state import CommandRejected, CorruptValue, Fields, Members, StoreUnavailable, UnsupportedValue, Values
-from polly_state.commands import Enter, Get, GetFields, PatchFields, SwapFields, Take, TimeToLive, companion
+from polly_state.commands import PutMember, Get, GetFields, PatchFields, SwapFields, TakeValue, TimeToLive, companion
 from polly_state.store import Ack
 from polly_state.structures import Binding, Family
 
@@ -136,9 +136,9 @@ async def test_the_whole_ends_with_its_last_member(store, handle):
 async def test_an_older_put_neither_overwrites_nor_pushes_out_a_newer_one(store):
     key = store.key()
     stamps = [store.stamp() for _ in range(3)]
-    await store.attempt(Enter(key, stamps[1], "b", b"1", TTL, 2, TTL))
-    await store.attempt(Enter(key, stamps[2], "c", b"1", TTL, 2, TTL))
-    assert await store.attempt(Enter(key, stamps[0], "a", b"1", TTL, 2, TTL)) == ("a",)
+    await store.attempt(PutMember(key, stamps[1], "b", b"1", TTL, 2, TTL))
+    await store.attempt(PutMember(key, stamps[2], "c", b"1", TTL, 2, TTL))
+    assert await store.attempt(PutMember(key, stamps[0], "a", b"1", TTL, 2, TTL)) == ("a",)
     assert set(await store.do(GetFields(key))) == {"b", "c"}
 
 
@@ -242,19 +242,19 @@ async def test_a_value_is_taken_by_one_of_many(store, handle):
 async def test_a_take_that_is_sent_again_still_gets_its_value(redis_store):
     key, bench = redis_store.key(), redis_store
     await bench.ask("SET", key, b"x")
-    take = Take(key, bench.stamp())
+    take = TakeValue(key, bench.stamp())
     assert await bench.attempt(take) == b"x"
     await bench.ask("SET", key, b"y")
     assert await bench.attempt(take) == b"x"
     assert await bench.do(Get(key)) == b"y"
-    assert await bench.do(Take(key, bench.stamp())) == b"y"
+    assert await bench.do(TakeValue(key, bench.stamp())) == b"y"
 
 
 async def test_a_take_of_another_kind_leaves_it(redis_store):
     key = redis_store.key()
     await redis_store.ask("RPUSH", key, "x")
     with pytest.raises(CommandRejected, match="WRONGTYPE"):
-        await redis_store.do(Take(key, redis_store.stamp()))
+        await redis_store.do(TakeValue(key, redis_store.stamp()))
     assert await redis_store.ask("EXISTS", companion(key)) == 0
 
 

@@ -11,5 +11,5 @@ if left == 0 then
     redis.call('HDEL', KEYS[2], '~ttl')
 end
 sweep(KEYS[2], stamp, 'q:', function() return true end)
-expire(KEYS[1], KEYS[2], stamp, '')
+keep_companion(KEYS[1], KEYS[2])
 return 1

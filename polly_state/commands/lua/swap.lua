@@ -13,6 +13,7 @@ for at = 4, first - 1, 3 do
     if (content or false) ~= (ARGV[at + 1] == 'is' and ARGV[at + 2]) then return 0 end
 end
 claim(KEYS[2], '~claims', stamp, '1')
+local at, settles = ending(KEYS[1], KEYS[2], stamp, ARGV[2])
 -- First what is set, so that a hash which is never empty keeps its time.
 for _, operation in ipairs({'set', 'del'}) do
     for at = first, #ARGV, 3 do
@@ -27,5 +28,5 @@ for _, operation in ipairs({'set', 'del'}) do
     end
 end
 sweep(KEYS[2], stamp, 'f:', function(field) return redis.call('HEXISTS', KEYS[1], field) == 0 end)
-expire(KEYS[1], KEYS[2], stamp, ARGV[2])
+expire(KEYS[1], KEYS[2], stamp, at, settles)
 return 1

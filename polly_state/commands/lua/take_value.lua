@@ -8,5 +8,5 @@ if held > stamp then return outdated(held) end
 if not content then return false end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[2], '~value', stamp, '~taken', stamp .. content)
-expire(KEYS[1], KEYS[2], stamp, '')
+keep_companion(KEYS[1], KEYS[2])
 return content

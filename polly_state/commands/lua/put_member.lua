@@ -5,6 +5,7 @@ local newest = redis.call('HGET', KEYS[2], '~all') or ''
 local held = redis.call('HGET', KEYS[2], 'f:' .. field) or ''
 if held > newest then newest = held end
 if newest > stamp then return outdated(newest) end
+local at, settles = ending(KEYS[1], KEYS[2], stamp, ARGV[2])
 redis.call('HSET', KEYS[1], field, stamp .. ARGV[4])
 redis.call('HSET', KEYS[2], 'f:' .. field, stamp)
 local contents, fields, gone = redis.call('HGETALL', KEYS[1]), {}, {}
@@ -25,5 +26,5 @@ for number, each in ipairs(fields) do
     end
 end
 sweep(KEYS[2], stamp, 'f:', function(name) return redis.call('HEXISTS', KEYS[1], name) == 0 end)
-expire(KEYS[1], KEYS[2], stamp, ARGV[2])
+expire(KEYS[1], KEYS[2], stamp, at, settles)
 return gone
