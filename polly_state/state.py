@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from polly_state.cache import CacheService
 from polly_state.commands import load_scripts
 from polly_state.coordination import Coordination
+from polly_state.domains import Domains
 from polly_state.events import EventLog, Mode, Observer, notify_all
 from polly_state.keyspace import Keyspace
 from polly_state.services import Preferences
@@ -19,7 +20,9 @@ from polly_state.snapshots import Health, Statistics
 from polly_state.stamps import HybridClock
 from polly_state.store import ObservedStore
 from polly_state.store.local_stack import LocalStack
+from polly_state.store.wakes import Wakes
 from polly_state.structures import Binding, Counters, Family, Fields, Log, Queue, Sets, Structure, Ttl, Values, seconds
+from polly_state.structures.members import Members
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,7 +37,7 @@ T = TypeVar("T")
 S = TypeVar("S", bound=Structure)
 
 
-class PollyState(Coordination):
+class PollyState(Coordination, Domains):
     """State and caches of a bot, in Redis while it answers and here while it does not.
 
     Build one, hand it to whoever needs it, and use it within ``async with`` or between `start` and `aclose`. It belongs
@@ -53,6 +56,7 @@ class PollyState(Coordination):
             mirror=not self.settings.embedded,
         )
         self._store = ObservedStore(self._clock)
+        self._wakes = Wakes()
         self._stack: Stack | None = None
         self._handles: dict[str, tuple[type, Any, float | None, Structure]] = {}
         self.preferences = Preferences(self.fields("preferences", bool))
@@ -139,6 +143,10 @@ class PollyState(Coordination):
         """Durable logs that keep their newest *limit* entries of one type; raises as `map` does."""
         return self._handle(Log, name, (declared, limit), ttl, lambda binding: Log(binding, declared, limit))
 
+    def members(self, name: str, declared: type[T], *, limit: int, ttl: Ttl) -> Members[T]:
+        """Durable mappings whose newest *limit* members end one by one, *ttl* after they were put; raises as `map`."""
+        return self._handle(Members, name, (declared, limit), ttl, lambda binding: Members(binding, declared, limit))
+
     def queue(self, name: str, declared: type[T], *, ttl: Ttl | None = None) -> Queue[T]:
         """Durable queues of messages of one type; raises as `map` does."""
         return self._handle(Queue, name, declared, ttl, lambda binding: Queue(binding, declared))
@@ -186,12 +194,12 @@ class PollyState(Coordination):
 
     async def _make_stack(self) -> Stack:
         if self.settings.embedded:
-            return LocalStack(self.settings, self._keyspace, self._clock)
+            return LocalStack(self.settings, self._keyspace, self._clock, self._wakes)
         # redis-py takes a tenth of a second to import, and scripts are files: not on the event loop.
         await asyncio.to_thread(_prepare)
         from polly_state.store.redis_stack import RedisStack
 
-        return RedisStack(self.settings, self._keyspace, self._clock, self._observe)
+        return RedisStack(self.settings, self._keyspace, self._clock, self._observe, self._wakes)
 
     def _handle(self, kind: type, name: str, declared: Any, ttl: Ttl | None, make: Callable[[Binding], S]) -> S:
         lifetime, held = seconds(ttl), self._handles.get(name)
@@ -199,7 +207,7 @@ class PollyState(Coordination):
             raise ValueError(f"the family {name!r} would be among those of state.cache; choose another name")
         if held is None:
             family = Family(self.settings.namespace, name)
-            handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes))
+            handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes, self._wakes))
             held = self._handles[name] = (kind, declared, lifetime, handle)
         if held[:3] != (kind, declared, lifetime):
             raise ValueError(f"the family {name!r} exists already with another structure, type or ttl")

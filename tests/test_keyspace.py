@@ -357,11 +357,17 @@ KINDS = {
 }
 
 
+class Refused(tuple):
+    """The kind of an error and its code."""
+
+    __slots__ = ()
+
+
 async def outcome(execute, command):
     try:
         result = await execute(command)
     except StateError as error:
-        return type(error).__name__, getattr(error, "code", None)
+        return Refused((type(error).__name__, getattr(error, "code", None)))
     return round(result / 60) if isinstance(command, TimeToLive) and result else result
 
 
@@ -395,7 +401,7 @@ async def follow(bench, seed, kinds, promised):
             answered += 1
         if lots.random() < 0.1:
             mirror.forget(command.key)
-        elif not isinstance(expected, tuple):
+        elif not isinstance(expected, Refused):
             command.learn(mirror, expected if not isinstance(command, TimeToLive) else None)
     return answered
 

@@ -41,9 +41,11 @@ MAY_KNOW = {
     "cache": GROUND | {"commands", "near", "store", "structures"},
     "services": GROUND | {"commands", "store", "structures"},
     "coordination": GROUND | {"commands", "store", "structures", "services"},
+    "domains": {"structures", "services"},
     "snapshots": GROUND | {"cache", "connection", "near", "store"},
     "state": GROUND
-    | {"commands", "connection", "near", "store", "structures", "cache", "services", "coordination", "snapshots"},
+    | {"commands", "connection", "near", "store", "structures", "cache", "services"}
+    | {"coordination", "domains", "snapshots"},
     "__init__": GROUND | {"commands", "snapshots", "state", "store", "structures", "cache", "services"},
     "compat": GROUND | {"__init__", "state", "store", "structures", "cache", "services"},
     "testing": GROUND | {"__init__", "state"},

@@ -11,6 +11,7 @@ import pytest
 
 from polly_state import Bounds, BreakerSettings, Mode, PollyState, Settings, StateUnavailable, UnsupportedValue
 from polly_state.commands import Delete, Get, Set
+from polly_state.services.inboxes import Letter
 from polly_state.testing import FaultProxy, Server
 from polly_state.testing.loopback import free_port
 from tests.outages import in_thread, state_at, until
@@ -141,6 +142,12 @@ async def test_a8_50_concurrent_increments_of_2_processes_count_50(server):
         assert await state.counters("plays").value("x") == 50
 
 
+async def test_a8_50_concurrent_increments_of_a_guilds_counter_count_50(server):
+    async with state_at(server.url, namespace=f"a8-{secrets.token_hex(4)}") as state:
+        counts = await asyncio.gather(*(state.guilds.autoplay.add("guild") for _ in range(50)))
+        assert sorted(counts) == list(range(1, 51))
+
+
 @pytest.mark.parametrize("outage", [False, True], ids=["redis", "outage"])
 @pytest.mark.parametrize(
     ("kind", "value"),
@@ -205,6 +212,41 @@ async def test_a14_a_ttl_is_as_asked(server):
         assert await brief.time_to_live("x") is None
 
 
+async def test_a15_messages_that_were_taken_when_the_connection_died_come_again(server):
+    namespace = f"a15-{secrets.token_hex(4)}"
+    async with FaultProxy(server.url) as proxy, state_at(server.url, namespace=namespace) as other:
+        async with state_at(proxy.url, namespace=namespace, breaker=QUICK) as state:
+            for number in range(5):
+                await state.inboxes.send("room", number)
+            taken = await state.inboxes.take("room", 3)
+            assert [letter.value.content for letter in taken] == [0, 1, 2]
+            proxy.refuse()
+            proxy.reset()
+        assert len(await other.queue("inboxes", Letter, ttl=3600).waiting("room")) == 5
+        heard = {}
+        async with asyncio.timeout(10):
+            async for letter in other.inboxes.listen("room", visibility=0.05):
+                heard[letter.value.content] = letter.duplicate
+                await letter.ack()
+                if len(heard) == 2:
+                    break
+            assert heard == {3: False, 4: False}
+            # Those of the dead reader are its own for 30 seconds: nobody need wait for that here.
+            queue = other.queue("inboxes", Letter, ttl=3600)
+            await asyncio.sleep(0.05)
+            again = await queue.take("room", 5, visibility=0.05)
+        assert [(each.value.content, each.duplicate) for each in again] == [(0, True), (1, True), (2, True)]
+
+
+async def test_a16_no_room_lists_the_participants_of_another(server):
+    rooms = ["r?", "r*", "r[1]", "r1", "r"]
+    async with state_at(server.url, namespace=f"a16-{secrets.token_hex(4)}") as state:
+        for room in rooms:
+            await state.identities.write(room, "who", {"room": room})
+        for room in rooms:
+            assert await state.identities.all(room) == {"who": {"room": room}}
+
+
 async def test_a16_ids_that_look_like_patterns_are_only_themselves(server):
     rooms = ["r?", "r*", "r[1]", "r1", "r", "*", "r{1}", "r:1", "r%3A1", "r 1", "r\n1", ("r", "1"), ("r", 1)]
     same = {("r", "1"): ("r", 1)}
@@ -265,6 +307,15 @@ async def test_a18_what_was_invalidated_in_an_outage_is_gone_afterwards(own, sta
     await start(own, state)
     assert (await state._store.execute(Get("polly:cache:{x}"))).value is None
     assert ask(own.url, "EXISTS polly:cache:{x}") == [b":0"]
+
+
+async def test_a19_what_looks_like_a_mapping_but_would_lose_the_change_is_an_error(server):
+    async with state_at(server.url, namespace=f"a19-{secrets.token_hex(4)}") as state:
+        for handle in (state.map("jobs"), state.fields("job_fields"), state.members("m", int, limit=5, ttl=60)):
+            with pytest.raises(TypeError, match="subscriptable"):
+                handle["id"]["n"] += 1
+        counts = state.counters("job_counts")
+        assert [await counts.add(("id", "n")), await counts.value(("id", "n"))] == [1, 1]
 
 
 async def test_a20_fields_are_deleted_and_dataclasses_come_back(server):

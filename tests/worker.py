@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sys
 
 from polly_state import Ack, Mode, PollyState, Settings, StoreUnavailable
 from polly_state.events import ModeChanged
+from polly_state.services.history import Track
 
 PATIENCE = 30.0
 
@@ -63,7 +65,18 @@ async def add(state: PollyState) -> int:
     return await state.counters("plays").add("x")
 
 
-JOBS = {"toggle": toggle, "required_toggle": required_toggle, "add": add}
+async def use_services(state: PollyState) -> tuple[str, list[str], object]:
+    """The track that was heard, the sessions that ended for a login, and what was restored."""
+    track = Track(secrets.token_hex(8), "Song")
+    gone, restored, _ = await asyncio.gather(
+        state.sessions.create("user", track.id),
+        state.snapshots.restore("guild"),
+        state.history.add("guild", track),
+    )
+    return track.id, list(gone), None if restored is None else restored.content
+
+
+JOBS = {"toggle": toggle, "required_toggle": required_toggle, "add": add, "use_services": use_services}
 
 
 def say(what: object) -> None:

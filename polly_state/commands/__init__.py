@@ -14,6 +14,7 @@ from polly_state.commands.base import (
 )
 from polly_state.commands.beats import Beat, Heard, Unheard
 from polly_state.commands.counters import MAX_COUNT, Add, Count
+from polly_state.commands.deliveries import Acknowledge, Handed, HandedOut, TakeMessages
 from polly_state.commands.entries import (
     ClaimLoad,
     DropEntry,
@@ -27,16 +28,20 @@ from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchF
 from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
 from polly_state.commands.limits import Admit, OnOutage, Plan, Verdict
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
+from polly_state.commands.members import PutMember, entered
 from polly_state.commands.permits import Enter, Keep, Leave
 from polly_state.commands.queues import Enqueue, Queued
 from polly_state.commands.registers import SetRegister, Touch
 from polly_state.commands.rules import Quota, Rule
 from polly_state.commands.sets import ClearSet, Contains, Members, PatchSet
+from polly_state.commands.swaps import SwapFields
+from polly_state.commands.takes import TakeValue
 from polly_state.commands.tokens import Fate, Issue, Take, Taken
 from polly_state.commands.values import Condition, Delete, Expire, Get, Persist, Set, TimeToLive
 
 __all__ = [
     "MAX_COUNT",
+    "Acknowledge",
     "Acquire",
     "Add",
     "Admit",
@@ -62,6 +67,8 @@ __all__ = [
     "GetField",
     "GetFields",
     "Grant",
+    "Handed",
+    "HandedOut",
     "Heard",
     "Holder",
     "Issue",
@@ -78,6 +85,7 @@ __all__ = [
     "Persist",
     "Plan",
     "PutEntry",
+    "PutMember",
     "Queued",
     "Quota",
     "Release",
@@ -88,7 +96,10 @@ __all__ = [
     "Set",
     "SetRegister",
     "Stamped",
+    "SwapFields",
     "Take",
+    "TakeMessages",
+    "TakeValue",
     "Taken",
     "TimeToLive",
     "ToggleField",
@@ -97,6 +108,7 @@ __all__ = [
     "Verdict",
     "companion",
     "ended",
+    "entered",
     "load_scripts",
     "loads_channel",
     "outlived",

@@ -1,3 +1,3 @@
-"""Adapters with the documented names of what bots used before: their code runs after changing only the import."""
+"""The names that bots used before, over a `PollyState`: change the import, and keep the rest."""
 
 __all__ = ()

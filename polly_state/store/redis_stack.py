@@ -24,7 +24,9 @@ from polly_state.store.redis import RedisStore
 from polly_state.store.repair import RepairStatistics, Ring, ServerWatch
 from polly_state.store.replay import ReplayStatistics
 from polly_state.store.resilient import ResilientStore
+from polly_state.store.subscriber import Subscriber
 from polly_state.store.upkeep import Upkeep
+from polly_state.store.wakes import Wakes
 from polly_state.wire import Reply
 
 __all__ = ["RedisStack"]
@@ -39,13 +41,17 @@ SKEW = 0.05
 class RedisStack:
     """See `Stack`."""
 
-    def __init__(self, settings: Settings, keyspace: Keyspace, clock: HybridClock, observe: Observer) -> None:
+    def __init__(
+        self, settings: Settings, keyspace: Keyspace, clock: HybridClock, observe: Observer, wakes: Wakes
+    ) -> None:
         if settings.address is None:
             raise ConfigurationError("no Redis is configured; set REDIS_URL")
         self._settings = settings
         self._keyspace = keyspace
         self._clock = clock
         self._observe = observe
+        self._wakes = wakes
+        self._subscriber: Subscriber | None = None
         self._connection = ConnectionManager(settings.address, settings, clock=clock, observe=observe)
         prefix, bounds = f"{settings.namespace}:{CACHES}", settings.bounds
         near = NearCache(bounds.near_entries, bounds.near_bytes, clock.now, prefix=prefix) if settings.near else None
@@ -91,6 +97,7 @@ class RedisStack:
         )
         self._connection.greet = self._greet
         await self._connection.start()
+        self._subscriber = Subscriber(self._connection, self._wakes)
         self._resilient.look()
         self._upkeep.start()
         return self._resilient
@@ -98,6 +105,8 @@ class RedisStack:
     async def aclose(self) -> None:
         """See `Stack`."""
         await self._upkeep.aclose()
+        if self._subscriber is not None:
+            await self._subscriber.aclose()
         if self._resilient is not None:
             await self._resilient.aclose(self._settings.deadlines.close)
         await self._connection.aclose()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
-from polly_state.commands import MAX_COUNT, Command
+from polly_state.commands import MAX_COUNT, Command, Touch
 from polly_state.errors import StateUnavailable
 from polly_state.store import Ack, Origin, Store
-from polly_state.structures.keys import Family
+from polly_state.store.wakes import Wakes
+from polly_state.structures.keys import Family, Id
 
 __all__ = ["MAX_FIELD_NAME", "Binding", "Read", "Structure", "Ttl", "field_name", "positive", "seconds"]
 
@@ -43,6 +44,8 @@ class Binding(NamedTuple):
     family: Family
     ttl: float | None
     max_value_bytes: int
+    wakes: Wakes | None = None
+    """Who tells that something has come; None for this process alone."""
 
 
 class Structure:
@@ -63,6 +66,11 @@ class Structure:
         except StateUnavailable:
             return Read(default, Origin.DEFAULT, 0.0)
         return Read(answer.value, answer.origin, answer.age)
+
+    async def _touch(self, id: Id) -> bool:
+        if self._ttl is None:
+            raise ValueError("what is in this family does not expire; declare it with a ttl")
+        return (await self._store.execute(Touch(self._key(id), self._stamp(), self._ttl))).value
 
     def _stamp(self) -> str:
         return self._store.clock.stamp()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from polly_state.commands import ClearFields, GetField, GetFields, PatchFields, ToggleField
+from polly_state.commands import ClearFields, GetField, GetFields, PatchFields, SwapFields, ToggleField
 from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure, field_name
 from polly_state.structures.codec import Codec
@@ -62,6 +62,26 @@ class Fields(Structure, Generic[T]):
         changes = {field_name(field): None for field in fields}
         return await self._ack(PatchFields(self._key(id), self._stamp(), changes, self._ttl), require)
 
+    async def patch_if(
+        self, id: Id, expected: Mapping[str, T | None], values: Mapping[str, T | None], *, require: Ack = ANY
+    ) -> bool:
+        """Set several fields, or drop those given as None, if all *expected* ones are so; False if they are not.
+
+        A field that is expected as None is one that is not there. Raises `ValueError` if there is nothing to change.
+        """
+        if not values:
+            raise ValueError("there is nothing to set")
+        command = SwapFields(self._key(id), self._stamp(), self._contents(expected), self._contents(values), self._ttl)
+        return (await self._store.execute(command, require)).value
+
+    async def delete_if(self, id: Id, field: str, expected: T, *also: str, require: Ack = ANY) -> bool:
+        """Drop a field, and others *also*, if it is *expected*; False if something else is there, or nothing."""
+        return await self.patch_if(id, {field: expected}, dict.fromkeys((field, *also)), require=require)
+
+    async def touch(self, id: Id) -> bool:
+        """Start the family's ttl anew; False if there is no field. Raises `ValueError` in a family without a ttl."""
+        return await self._touch(id)
+
     async def clear(self, id: Id, *, require: Ack = ANY) -> Ack:
         """Drop every field."""
         return await self._ack(ClearFields(self._key(id), self._stamp()), require)
@@ -70,3 +90,8 @@ class Fields(Structure, Generic[T]):
         """Turn a switch, which counts as off while it is missing; the new state, exact among all processes."""
         command = ToggleField(self._key(id), self._stamp(), field_name(field), b"true", b"false", self._ttl)
         return (await self._store.execute(command, require)).value
+
+    def _contents(self, values: Mapping[str, T | None]) -> dict[str, bytes | None]:
+        return {
+            field_name(field): None if value is None else self._codec.encode(value) for field, value in values.items()
+        }

@@ -24,6 +24,7 @@ class Family:
     def __init__(self, namespace: str, name: str) -> None:
         if not NAME.fullmatch(name):
             raise ValueError(f"a family's name is made of letters, digits, '_', '.' and '-', not {name!r}")
+        self.namespace = namespace
         self.name = name
         self._prefix = f"{namespace}:{name}:{{"
 

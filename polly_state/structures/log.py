@@ -44,6 +44,10 @@ class Log(Structure, Generic[T]):
         found = await self._read(self._latest(id, count), [])
         return Read(self._values(found.value), found.origin, found.age)
 
+    async def touch(self, id: Id) -> bool:
+        """Start the family's ttl anew; False if there is no entry. Raises `ValueError` in a family without a ttl."""
+        return await self._touch(id)
+
     async def clear(self, id: Id, *, require: Ack = ANY) -> Ack:
         """Drop every entry."""
         return await self._ack(ClearLog(self._key(id), self._stamp()), require)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
-from polly_state.commands import Condition, Get, SetRegister, TimeToLive, Touch
+from polly_state.commands import Condition, Get, SetRegister, TakeValue, TimeToLive, Touch
 from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure, Ttl, seconds
 from polly_state.structures.codec import Codec
@@ -79,6 +79,19 @@ class Values(Structure, Generic[T]):
     async def delete(self, id: Id, *, require: Ack = ANY) -> Ack:
         """Let there be no value."""
         return await self._ack(SetRegister(self._key(id), self._stamp(), None), require)
+
+    async def delete_if(self, id: Id, expected: T, *, require: Ack = ANY) -> bool:
+        """Let there be no value if it is *expected*; False if something else is there, or nothing."""
+        command = SetRegister(self._key(id), self._stamp(), None, expected=self._codec.encode(expected))
+        return (await self._store.execute(command, require)).value
+
+    async def take(self, id: Id, *, require: Ack = ANY) -> T | None:
+        """Remove the value and get it, as exactly one of all callers does; None if there is none.
+
+        Raises `StateUnavailable` while Redis is away: nobody could tell that there is no other taker.
+        """
+        content = (await self._store.execute(TakeValue(self._key(id), self._stamp()), require)).value
+        return None if content is None else self._codec.decode(content)
 
     async def touch(self, id: Id) -> bool:
         """Start the family's ttl anew; False if there is no value. Raises `ValueError` in a family without a ttl."""

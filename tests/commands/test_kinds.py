@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polly_state.commands import (
+    Acknowledge,
     Add,
     Append,
     ClearFields,
@@ -24,9 +25,13 @@ from polly_state.commands import (
     PatchFields,
     PatchSet,
     Persist,
+    PutMember,
     Queued,
     Set,
     SetRegister,
+    SwapFields,
+    TakeMessages,
+    TakeValue,
     TimeToLive,
     ToggleField,
     Touch,
@@ -42,6 +47,7 @@ FOR_STRINGS = [
     lambda key, stamp: SetRegister(key, stamp, b"1", condition=Condition.IF_PRESENT),
     lambda key, stamp: SetRegister(key, stamp, b"1", condition=Condition.IF_ABSENT),
     lambda key, stamp: SetRegister(key, stamp, b"1", expected=b"0"),
+    TakeValue,
 ]
 FOR_HASHES = [
     lambda key, stamp: GetField(key, "a"),
@@ -49,6 +55,9 @@ FOR_HASHES = [
     lambda key, stamp: PatchFields(key, stamp, {"a": b"1"}),
     lambda key, stamp: PatchFields(key, stamp, {"a": None}),
     lambda key, stamp: ToggleField(key, stamp, "a", b"1", b"0"),
+    lambda key, stamp: SwapFields(key, stamp, {"a": b"x"}, {"a": b"1"}),
+    lambda key, stamp: SwapFields(key, stamp, {}, {"a": None}),
+    lambda key, stamp: PutMember(key, stamp, "a", b"1", 60.0, 5, 60.0),
     ClearFields,
 ]
 
@@ -67,6 +76,8 @@ FOR_LOGS = [
 ]
 FOR_QUEUES = [
     lambda key, stamp: Queued(key, 5),
+    lambda key, stamp: TakeMessages(key, 5, 60.0),
+    lambda key, stamp: Acknowledge(key, stamp, "0" * 24, "0-1"),
     lambda key, stamp: Enqueue(key, stamp, b"1"),
 ]
 KINDS = {

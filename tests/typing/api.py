@@ -12,10 +12,12 @@ from polly_state import (
     Cached,
     Counters,
     Decision,
+    Delivery,
     Fields,
     Health,
     Lease,
     Log,
+    Members,
     Message,
     Mode,
     PollyState,
@@ -143,3 +145,26 @@ async def whole() -> None:
         assert_type(state.statistics(), Statistics)
         assert_type(await state.preferences.toggle(1, "bot"), bool)
         assert_type(await state.preferences.all(1), dict[str, bool])
+
+
+async def taken(state: PollyState) -> None:
+    members = state.members("members", Reminder, limit=5, ttl=60)
+    assert_type(members, Members[Reminder])
+    assert_type(await members.put(1, "a", Reminder("x")), tuple[str, ...])
+    assert_type(await members.all(1), dict[str, Reminder])
+    assert_type(await state.map("reminders", Reminder).take(1), Reminder | None)
+    assert_type(await state.fields("texts", str).patch_if(1, {"a": None}, {"a": "x", "b": None}), bool)
+    work = state.queue("work", Reminder)
+    assert_type(await work.take(1), list[Delivery[Reminder]])
+    async for delivery in work.listen(1):
+        assert_type(delivery.value, Reminder)
+        assert_type(await delivery.ack(), Ack)
+
+
+async def services(state: PollyState) -> None:
+    assert_type(await state.guilds.settings(1), dict[str, object])
+    assert_type(await state.guilds.autoplay.add(1), int)
+    assert_type(await state.sessions.patch(1, 2, volume=3), bool)
+    assert_type(await state.identities.read("room", "p"), dict[str, object] | None)
+    assert_type(await state.history.is_duplicate(1, id="a"), bool)
+    await state.sessions.patch(1.5, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

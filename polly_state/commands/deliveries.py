@@ -1,0 +1,121 @@
+"""Deliveries: messages of a queue that are handed out, until somebody says that they are done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
+from polly_state.entries import Kind
+from polly_state.wire import Reply, Words
+
+if TYPE_CHECKING:
+    from polly_state.keyspace import Keyspace
+
+__all__ = ["Acknowledge", "Handed", "HandedOut", "TakeMessages"]
+
+OUT: Final = "t:"
+"""Before the stamp of a message, in a local keyspace: when it was handed out last, and how often so far."""
+
+
+class Handed(NamedTuple):
+    """A message that was handed out."""
+
+    stamp: str
+    content: bytes
+    entry: str
+    """Its id in the stream; nothing where there is no stream."""
+    deliveries: int
+    """How often it was handed out so far."""
+
+
+class HandedOut(NamedTuple):
+    """What a take has come to."""
+
+    messages: list[Handed]
+    left: int
+    """How many messages there are, those that are handed out included."""
+
+
+@command
+class TakeMessages(Command[HandedOut]):
+    """Hand out *count* messages of the queue at *key*, oldest first.
+
+    Those that are in somebody's hands are left there, unless it is *visibility* seconds since they were handed out.
+    """
+
+    effect = Effect.CLAIM
+    script = Script("take_messages")
+
+    count: int
+    visibility: float
+
+    def encode(self) -> Words:
+        return self.call(self.count, milliseconds(self.visibility))
+
+    def decode(self, reply: Reply) -> HandedOut:
+        left, *found = reply
+        messages = []
+        for entry, deliveries, (name, stamp, _, content) in zip(*[iter(found)] * 3, strict=True):
+            if name != b"id":
+                raise ValueError("a message starts with its id")
+            messages.append(Handed(stamp.decode(), content, entry.decode(), deliveries))
+        return HandedOut(messages, left)
+
+    def apply(self, keyspace: Keyspace) -> HandedOut:
+        held, entry = keyspace.fields(self.key, Kind.QUEUE), keyspace.entry(self.key)
+        out = {} if entry is None else entry.stamps
+        now, taken = keyspace.now(), list[Handed]()
+        for stamp, content in held.items():
+            if len(taken) == self.count:
+                break
+            at, _, deliveries = out.get(OUT + stamp, "-inf 0").partition(" ")
+            if now - float(at) >= self.visibility:
+                taken.append(Handed(stamp, content or b"", "", int(deliveries) + 1))
+        notes = {OUT + each.stamp: f"{now} {each.deliveries}" for each in taken}
+        if notes:
+            keyspace.note(self.key, notes)
+        return HandedOut(taken, len(held))
+
+    def learn(self, keyspace: Keyspace, result: HandedOut) -> None:
+        """A mirror does not see who holds what."""
+
+
+@command
+class Acknowledge(Stamped[bool]):
+    """The *message* of the queue at *key* is done, and never handed out again, whenever it may still arrive.
+
+    *entry* is its id in the stream, as it was handed out.
+    """
+
+    script = Script("acknowledge")
+
+    message: str
+    entry: str = ""
+
+    def encode(self) -> Words:
+        return self.call(self.stamp, self.message, self.entry)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        keyspace.fields(self.key, Kind.QUEUE)
+        entry = keyspace.entry(self.key)
+        if entry is not None:
+            entry.stamps.pop(OUT + self.message, None)
+        keyspace.patch(self.key, {self.message: None}, kind=Kind.QUEUE, durable=True, stamps={self.slot: self.stamp})
+        return True
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        keyspace.forget(self.key)
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return (self,)
+
+    @property
+    def slot(self) -> str:
+        return f"q:{self.message}"
+
+    @property
+    def tombstone(self) -> bool:
+        return True

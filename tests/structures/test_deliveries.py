@@ -1,0 +1,151 @@
+"""Messages of a queue: delivered until they are acknowledged, on every store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from polly_state import CorruptValue, Queue, StoreUnavailable
+from polly_state.commands import Acknowledge, Enqueue, Queued, TakeMessages
+from polly_state.store import Ack
+from polly_state.structures import Binding, Family
+
+BRIEF = 0.05
+
+
+@pytest.fixture
+def handle(store):
+    """Makes a queue in the store; its family is of this test alone."""
+
+    def make(declared=int, ttl=None):
+        namespace = store.key().partition(":")[0]
+        return Queue(Binding(store.store, Family(namespace, "t"), ttl, 100_000), declared)
+
+    return make
+
+
+async def test_messages_are_delivered_in_order_and_once_acknowledged_never_again(store, handle):
+    queue = handle()
+    assert await queue.take("a") == []
+    for number in range(5):
+        await queue.put("a", number)
+    taken = await queue.take("a", 3)
+    assert [(each.value, each.deliveries, each.duplicate) for each in taken] == [(n, 1, False) for n in range(3)]
+    assert [each.value for each in await queue.take("a", 10)] == [3, 4]
+    assert await queue.take("a", 10) == []
+    assert len(await queue.waiting("a")) == 5
+    for each in taken:
+        assert await each.ack() >= Ack.LOCAL_VOLATILE
+        await each.ack()
+    assert [message.value for message in await queue.waiting("a")] == [3, 4]
+
+
+async def test_what_is_not_acknowledged_in_time_comes_again_and_says_so(store, handle):
+    queue = handle()
+    for number in range(3):
+        await queue.put("a", number)
+    first, *_ = await queue.take("a", 2, visibility=BRIEF)
+    await first.ack()
+    assert [each.value for each in await queue.take("a", 5, visibility=BRIEF)] == [2]
+    await store.lapse(2 * BRIEF)
+    again = await queue.take("a", 5, visibility=BRIEF)
+    assert [(each.value, each.deliveries, each.duplicate) for each in again] == [(1, 2, True), (2, 2, True)]
+    assert again[0].id != first.id
+    await store.lapse(2 * BRIEF)
+    assert [each.deliveries for each in await queue.take("a", 5, visibility=BRIEF)] == [3, 3]
+
+
+async def test_what_is_delivered_too_often_is_put_aside(store, handle):
+    queue = handle()
+    await queue.put("a", 1)
+    await queue.put("a", 2)
+    for _ in range(2):
+        (taken,) = await queue.take("a", 1, visibility=BRIEF, deliveries=2)
+        assert taken.value == 1
+        await store.lapse(2 * BRIEF)
+    assert await queue.take("a", 1, visibility=BRIEF, deliveries=2) == []
+    assert [message.value for message in await queue.dead("a")] == [1]
+    assert [message.value for message in await queue.waiting("a")] == [2]
+    assert [each.value for each in await queue.take("a")] == [2]
+
+
+async def test_what_cannot_be_read_holds_up_nobody(store, handle):
+    queue = handle()
+    await handle(str).put("a", "no number")
+    await queue.put("a", 1)
+    assert [each.value for each in await queue.take("a", 5)] == [1]
+    assert [message.value for message in await queue.waiting("a")] == [1]
+    with pytest.raises(CorruptValue):
+        await queue.dead("a")
+    assert [message.value for message in await handle(str).dead("a")] == ["no number"]
+
+
+async def test_each_message_is_delivered_to_one_of_many(store, handle):
+    queue = handle()
+    for number in range(40):
+        await queue.put("a", number)
+    taken = await asyncio.gather(*(queue.take("a", 3) for _ in range(20)))
+    assert sorted(each.value for part in taken for each in part) == list(range(40))
+
+
+async def test_a_queue_of_which_all_is_done_takes_messages_again(store, handle):
+    queue = handle(ttl=50.0)
+    for number in range(3):
+        await queue.put("a", number)
+        (taken,) = await queue.take("a")
+        assert taken.value == number
+        await taken.ack()
+        assert await queue.waiting("a") == []
+
+
+async def test_a_message_that_is_sent_again_after_it_was_done_is_not_there(store):
+    key, stamp = store.key(), store.stamp()
+    await store.do(Enqueue(key, stamp, b"1"))
+    (taken,), left = await store.do(TakeMessages(key, 1, 30.0))
+    assert (taken.content, left) == (b"1", 1)
+    await store.do(Acknowledge(key, store.stamp(), taken.stamp, taken.entry))
+    await store.do(Enqueue(key, stamp, b"1"))
+    assert await store.do(Queued(key, 5)) == []
+
+
+async def test_a_message_that_arrives_after_it_was_done_is_not_there(store):
+    key, stamp = store.key(), store.stamp()
+    await store.do(Acknowledge(key, store.stamp(), stamp))
+    await store.do(Enqueue(key, stamp, b"1"))
+    assert await store.do(Queued(key, 5)) == []
+
+
+async def test_a_listener_is_woken_by_a_message_of_its_own_process(local):
+    queue = Queue(Binding(local.store, Family("n", "t"), None, 1000), int)
+    heard = []
+
+    async def listen():
+        async for message in queue.listen("a"):
+            heard.append(message.value)
+            await message.ack()
+
+    listening = asyncio.create_task(listen())
+    async with asyncio.timeout(10):
+        for number in range(5):
+            await queue.put("a", number)
+            while len(heard) <= number:
+                await asyncio.sleep(0)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    assert heard == list(range(5))
+    assert await queue.waiting("a") == []
+
+
+@pytest.mark.parametrize("bad", [{"count": 0}, {"visibility": 0}, {"visibility": -1}, {"deliveries": 0}])
+async def test_numbers_out_of_bounds_are_value_errors(store, handle, bad):
+    await handle().put("a", 1)
+    with pytest.raises(ValueError, match="must be from"):
+        await handle().take("a", **bad)
+    with pytest.raises(TypeError, match="visibility"):
+        await handle().take("a", visibility=None)
+
+
+async def test_more_than_the_store_can_give_is_refused(store, handle):
+    with pytest.raises(StoreUnavailable, match="REPLICATED"):
+        await handle().put("a", 1, require=Ack.REPLICATED)
