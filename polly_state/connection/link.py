@@ -53,8 +53,8 @@ class Link(asyncio.Protocol):
         self.generation = 0
         self.commands = 0
         """How many were submitted so far."""
-        self.on_push: Callable[[list[Reply]], None] | None = None
-        self.on_end: Callable[[], None] | None = None
+        self.on_push: Callable[[list[Reply]], None] = lambda _: None
+        self.on_end: Callable[[], None] = lambda: None
         self._listener = listener
         self._deadline = deadline
         self._max_commands = bounds.in_flight_commands
@@ -143,8 +143,7 @@ class Link(asyncio.Protocol):
             self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
-        if self.on_end is not None:
-            self.on_end()
+        self.on_end()
         return self._fail_pending(reason)
 
     def data_received(self, data: bytes) -> None:
@@ -155,7 +154,7 @@ class Link(asyncio.Protocol):
             reader.feed(data)
             while (reply := reader.gets()) is not more:
                 if reply.__class__ is push:
-                    self._pushed(reply)
+                    self.on_push(reply)
                     continue
                 future = pending.popleft()
                 count += 1
@@ -247,7 +246,3 @@ class Link(asyncio.Protocol):
         self._pending.clear()
         self._buffer.clear()
         return unsent, unknown
-
-    def _pushed(self, message: list[Reply]) -> None:
-        if self.on_push is not None:
-            self.on_push(message)
