@@ -119,7 +119,7 @@ class Scene:
         await self._stack.aclose()
 
     async def enter(self, context: Any) -> Any:
-        """PutMember an async context that ends with the scene: one more server or proxy."""
+        """Enter an async context that ends with the scene: one more server or proxy."""
         return await self._stack.enter_async_context(context)
 
     async def hire(self, count: int = 1, **plan: Any) -> list[Worker]:

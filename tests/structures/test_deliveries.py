@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from polly_state import CorruptValue, Queue, StoreUnavailable
-from polly_state.commands import Acknowledge, Enqueue, Queued, TakeMessages
+from polly_state.commands import Acknowledge, Enqueue, Queued, TakeMessages, TimeToLive
 from polly_state.store import Ack
 from polly_state.structures import Binding, Family
 
@@ -114,6 +114,15 @@ async def test_a_message_that_arrives_after_it_was_done_is_not_there(store):
     await store.do(Acknowledge(key, store.stamp(), stamp))
     await store.do(Enqueue(key, stamp, b"1"))
     assert await store.do(Queued(key, 5)) == []
+
+
+async def test_a_message_that_comes_late_to_a_queue_of_which_all_is_done_ends_with_the_newest(store):
+    key, late = store.key(), store.stamp()
+    await store.do(Enqueue(key, store.stamp(), b"1", 5000.0))
+    (taken,), _ = await store.do(TakeMessages(key, 1, 30.0))
+    await store.do(Acknowledge(key, store.stamp(), taken.stamp, taken.entry))
+    await store.do(Enqueue(key, late, b"0", 50.0))
+    assert 4000 < await store.do(TimeToLive(key)) <= 5000
 
 
 async def test_a_listener_is_woken_by_a_message_of_its_own_process(local):

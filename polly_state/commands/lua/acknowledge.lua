@@ -6,10 +6,7 @@ if entry ~= '' and left > 0 then
     left = left - redis.call('XDEL', KEYS[1], entry)
 end
 redis.call('HSET', KEYS[2], 'q:' .. message, '')
-if left == 0 then
-    redis.call('DEL', KEYS[1])
-    redis.call('HDEL', KEYS[2], '~ttl')
-end
+if left == 0 then redis.call('DEL', KEYS[1]) end
 sweep(KEYS[2], stamp, 'q:', function() return true end)
 keep_companion(KEYS[1], KEYS[2])
 return 1

@@ -25,6 +25,6 @@ for number, each in ipairs(fields) do
         gone[#gone + 1] = each[1]
     end
 end
-sweep(KEYS[2], stamp, 'f:', function(name) return redis.call('HEXISTS', KEYS[1], name) == 0 end)
+sweep(KEYS[2], stamp, 'f:c:', function(name) return redis.call('HEXISTS', KEYS[1], name) == 0 end)
 expire(KEYS[1], KEYS[2], stamp, at, settles)
 return gone

@@ -12,8 +12,8 @@ for at = 4, first - 1, 3 do
     local content = redis.call('HGET', KEYS[1], ARGV[at])
     if (content or false) ~= (ARGV[at + 1] == 'is' and ARGV[at + 2]) then return 0 end
 end
-claim(KEYS[2], '~claims', stamp, '1')
 local at, settles = ending(KEYS[1], KEYS[2], stamp, ARGV[2])
+claim(KEYS[2], '~claims', stamp, '1')
 -- First what is set, so that a hash which is never empty keeps its time.
 for _, operation in ipairs({'set', 'del'}) do
     for at = first, #ARGV, 3 do
@@ -27,6 +27,6 @@ for _, operation in ipairs({'set', 'del'}) do
         end
     end
 end
-sweep(KEYS[2], stamp, 'f:', function(field) return redis.call('HEXISTS', KEYS[1], field) == 0 end)
+sweep(KEYS[2], stamp, 'f:c:', function(field) return redis.call('HEXISTS', KEYS[1], field) == 0 end)
 expire(KEYS[1], KEYS[2], stamp, at, settles)
 return 1
