@@ -148,8 +148,8 @@ def test_what_is_posted_without_a_loop_is_done_or_raises():
 
 @pytest.mark.blocking
 async def test_a_start_that_fails_is_told_to_every_caller(tmp_path):
-    bridge = Bridge(Settings(directory=tmp_path / "file" / "state"))
     (tmp_path / "file").write_text("in the way")
+    bridge = Bridge(Settings(directory=tmp_path / "file" / "state"))
     for _ in range(2):
         with pytest.raises(ConfigurationError):
             await NiaClient(bridge).send_heartbeat(1, "room", [])
