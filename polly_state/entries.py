@@ -114,7 +114,7 @@ class Entries:
         """
         entry = self._recent.get(key) or self._pinned.get(key)
         held = NO_STAMPS if entry is None else entry.stamps
-        count = len(held) + sum(slot not in held for slot in stamps)
+        count = len(held.keys() | stamps)
         due = count // SWEEP_STAMPS > len(held) // SWEEP_STAMPS
         size = ENTRY_OVERHEAD + len(key) + content_size + count * STAMP_SIZE
         growth = size if entry is None else size - entry.size

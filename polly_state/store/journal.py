@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -147,8 +147,9 @@ def weight(command: Command[Any]) -> int:
     size = ROW_OVERHEAD
     for name in command.__dataclass_fields__:
         value = getattr(command, name)
-        if value.__class__ is bytes or value.__class__ is str:
+        kind = value.__class__
+        if kind is bytes or kind is str:
             size += len(value)
-        elif isinstance(value, Mapping):
+        elif kind is dict:
             size += sum(len(field) + (len(part) if part.__class__ is bytes else 0) for field, part in value.items())
     return size

@@ -12,6 +12,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from polly_state.commands import Command, stamp_of
@@ -37,11 +38,8 @@ RUN_ID: Final = re.compile(rb"run_id:([0-9a-f]+)")
 class Noted(NamedTuple):
     """A write that Redis has acknowledged."""
 
-    number: int
-    at: float
     command: Command[Any]
     result: Any
-    size: int
 
     def again(self) -> tuple[Command[Any], ...]:
         """What to send so that Redis has it: absolute commands under its own stamp."""
@@ -56,7 +54,11 @@ class RepairStatistics(NamedTuple):
 
 
 class Ring:
-    """The durable writes that Redis acknowledged last, bounded in number and bytes."""
+    """The durable writes that Redis acknowledged last, bounded in number and bytes.
+
+    What is noted of them stands in rows of its own: an object for each write would double what the garbage collector
+    has to look through.
+    """
 
     def __init__(self, clock: HybridClock, max_entries: int, max_bytes: int) -> None:
         self.noted = 0
@@ -64,34 +66,44 @@ class Ring:
         self._clock = clock
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._writes: deque[Noted] = deque()
+        self._commands: deque[Command[Any]] = deque()
+        self._results: deque[Any] = deque()
+        self._times: deque[float] = deque()
+        self._sizes: deque[int] = deque()
         self._bytes = 0
 
     @property
     def first(self) -> int:
         """The number of the oldest write that is still held."""
-        return self._writes[0].number if self._writes else self.noted
+        return self.noted - len(self._commands)
 
     def note(self, command: Command[Any], result: Any) -> None:
         """Remember that Redis has carried out *command*."""
         size = weight(command)
-        self._writes.append(Noted(self.noted, self._clock.now(), command, result, size))
+        self._commands.append(command)
+        self._results.append(result)
+        self._times.append(self._clock.now())
+        self._sizes.append(size)
         self.noted += 1
         self._bytes += size
-        while len(self._writes) > self._max_entries or self._bytes > self._max_bytes:
+        while len(self._commands) > self._max_entries or self._bytes > self._max_bytes:
             self._drop()
 
     def since(self, number: int) -> list[Noted]:
         """The writes from *number* on."""
-        return [write for write in self._writes if write.number >= number]
+        writes = zip(self._commands, self._results, strict=True)
+        return [Noted(*write) for write in islice(writes, max(0, number - self.first), None)]
 
     def forget(self, before: float) -> None:
         """Let go of what was noted *before*, in seconds since the epoch."""
-        while self._writes and self._writes[0].at < before:
+        while self._times and self._times[0] < before:
             self._drop()
 
     def _drop(self) -> None:
-        self._bytes -= self._writes.popleft().size
+        self._commands.popleft()
+        self._results.popleft()
+        self._times.popleft()
+        self._bytes -= self._sizes.popleft()
 
 
 class ServerWatch:

@@ -17,6 +17,7 @@ from polly_state.structures.mismatch import Mismatch
 __all__ = ["Shape", "exactly", "int_of_text", "literal", "native", "plain", "scalar"]
 
 PLAIN: Final = (str, int, bool)
+NATIVE: Final = frozenset((*PLAIN, types.NoneType))
 MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -62,12 +63,15 @@ def native(value: Any) -> Any:
         return _finite(value)
     if kind is list:
         for item in value:
-            native(item)
+            if type(item) not in NATIVE:
+                native(item)
     elif kind is dict:
         for name, item in value.items():
-            exactly(str, name)
-            native(item)
-    elif kind not in (str, int, bool, types.NoneType):
+            if type(name) is not str:
+                raise Mismatch("str", name)
+            if type(item) not in NATIVE:
+                native(item)
+    elif kind not in NATIVE:
         raise Mismatch("what JSON gives back equal (declare its type at the handle)", value)
     return value
 
@@ -77,7 +81,7 @@ def literal(choices: tuple[Any, ...]) -> Shape:
     known = {(type(choice), choice) for choice in choices}
 
     def check(value: Any) -> Any:
-        if type(value) not in (str, int, bool, types.NoneType) or (type(value), value) not in known:
+        if type(value) not in NATIVE or (type(value), value) not in known:
             raise Mismatch("one of the literals", value)
         return value
 
