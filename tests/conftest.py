@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,12 @@ def nothing_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx("polly_state"):
         yield
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Where a test is alone on a server that others share."""
+    return f"test-{secrets.token_hex(4)}"
 
 
 @pytest.fixture(scope="session")

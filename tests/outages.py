@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from polly_state import Address, Deadlines, Settings
+from polly_state import Address, BreakerSettings, Deadlines, Mode, Settings
 from polly_state.commands import load_scripts
 from polly_state.connection.manager import ConnectionManager
 from polly_state.stamps import HybridClock
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from polly_state.events import Event
+    from polly_state.testing import FaultProxy
 
 PATIENCE = 20.0
 PATIENT = Deadlines(operation=0.75, connect=0.75)
+QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
 
 # A started state has read its scripts; a manager alone would do so on the event loop.
 load_scripts()
@@ -34,6 +36,19 @@ async def until(condition: Callable[[], object], within: float = PATIENCE) -> fl
         assert time.perf_counter() - began < within, f"still not so after {within} s"
         await asyncio.sleep(0.002)
     return time.perf_counter() - began
+
+
+async def cut(proxy: FaultProxy, state: PollyState) -> None:
+    """Take Redis away from *state*."""
+    proxy.refuse()
+    proxy.reset()
+    await until(lambda: state.mode is Mode.DEGRADED)
+
+
+async def mend(proxy: FaultProxy, state: PollyState) -> None:
+    """Give it back."""
+    proxy.heal()
+    await until(lambda: state.mode is Mode.CONNECTED)
 
 
 async def in_thread(work: Callable[[], object]) -> None:

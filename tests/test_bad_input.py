@@ -38,11 +38,6 @@ QUICK = BreakerSettings(probe_delay=0.02)
 
 
 @pytest.fixture
-def namespace():
-    return f"bad-{secrets.token_hex(4)}"
-
-
-@pytest.fixture
 async def raw(server):
     """What a stranger writes with."""
     async with Redis.from_url(server.url) as client:

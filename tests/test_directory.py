@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from polly_state import Ack, Address, BreakerSettings, ConfigurationError, Mode, Origin, PollyState, Settings
+from polly_state import Ack, Address, ConfigurationError, Mode, Origin, PollyState, Settings
 from polly_state.testing import FaultProxy, Server
-from tests.outages import in_thread, state_at, until
+from tests.outages import QUICK, in_thread, state_at, until
 
 pytestmark = pytest.mark.blocking
 
-QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
 COUNT = 1000
-
-
-@pytest.fixture
-def namespace():
-    return f"dir-{secrets.token_hex(4)}"
 
 
 def alone(directory, **parts):

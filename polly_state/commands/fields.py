@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
 from polly_state.commands.endings import ending
-from polly_state.commands.parts import ALL, check_stamps, clear, part_stamps
+from polly_state.commands.parts import Clear, check_stamps
 from polly_state.entries import Kind
 from polly_state.wire import Reply, Words
 
@@ -149,34 +149,11 @@ class ToggleField(Stamped[bool]):
 
 
 @command
-class ClearFields(Stamped[bool]):
-    """Drop all fields that are older from the hash at *key*, also those that older writes are still to bring.
-
-    If newer ones stay, it is `Outdated` afterwards.
-    """
+class ClearFields(Clear):
+    """See `Clear`: of the hash, its fields."""
 
     script = Script("clear")
-    sweeps = True
-
-    def encode(self) -> Words:
-        return self.call(self.stamp)
-
-    def decode(self, reply: Reply) -> bool:
-        return bool(reply)
-
-    def apply(self, keyspace: Keyspace) -> bool:
-        clear(keyspace, self, Kind.HASH, part_stamps(keyspace.entry(self.key), Kind.HASH))
-        return True
-
-    def learn(self, keyspace: Keyspace, result: bool) -> None:
-        keyspace.remove(self.key, slot=ALL, stamp=self.stamp)
-
-    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
-        return (self,)
-
-    @property
-    def tombstone(self) -> bool:
-        return True
+    kind = Kind.HASH
 
 
 def slot_of(field: str) -> str:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
 from polly_state.commands.endings import Ending, ending
-from polly_state.commands.parts import ALL, check_stamps, clear
+from polly_state.commands.parts import ALL, Clear, check_stamps
 from polly_state.entries import Kind
 from polly_state.stamps import is_stamp
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from polly_state.keyspace import Keyspace
 
 __all__ = ["Append", "ClearLog", "Item", "Latest"]
@@ -130,34 +132,14 @@ class Append(Stamped[bool]):
 
 
 @command
-class ClearLog(Stamped[bool]):
-    """Drop all older entries from the log at *key*, also those that are still to arrive.
-
-    If newer ones stay, it is `Outdated` afterwards.
-    """
+class ClearLog(Clear):
+    """See `Clear`: of the log, its entries."""
 
     script = Script("clear_log")
-    sweeps = True
+    kind = Kind.LOG
 
-    def encode(self) -> Words:
-        return self.call(self.stamp)
-
-    def decode(self, reply: Reply) -> bool:
-        return bool(reply)
-
-    def apply(self, keyspace: Keyspace) -> bool:
-        clear(keyspace, self, Kind.LOG, {stamp: stamp for stamp in keyspace.fields(self.key, Kind.LOG)})
-        return True
-
-    def learn(self, keyspace: Keyspace, result: bool) -> None:
-        keyspace.remove(self.key, slot=ALL, stamp=self.stamp)
-
-    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
-        return (self,)
-
-    @property
-    def tombstone(self) -> bool:
-        return True
+    def written(self, keyspace: Keyspace) -> Mapping[str, str]:
+        return {stamp: stamp for stamp in keyspace.fields(self.key, Kind.LOG)}
 
 
 def knows_newest(keyspace: Keyspace, key: str, count: int) -> bool:

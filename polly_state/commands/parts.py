@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from polly_state.commands.base import Outdated, Stamped
+from polly_state.commands.base import Command, Outdated, Stamped, command
 from polly_state.commands.endings import TTL, noted_ending
 from polly_state.entries import Kind
+from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
     from polly_state.keyspace import Entry, Keyspace
 
-__all__ = ["ALL", "check_stamps", "clear", "part_stamps"]
+__all__ = ["ALL", "Clear", "check_stamps", "part_stamps"]
 
 ALL: Final = "~all"
 """The slot of when all parts were cleared."""
@@ -35,25 +36,54 @@ def check_stamps(entry: Entry | None, slots: Iterable[str], stamp: str) -> None:
         raise Outdated(newest)
 
 
-def clear(keyspace: Keyspace, command: Stamped[Any], kind: Kind, stamps: Mapping[str, str]) -> None:
-    """Drop the parts that are older than *command*, given when each was written.
+@command
+class Clear(Stamped[bool]):
+    """Drop all parts that are older from what is at *key*, also those that older writes are still to bring.
 
-    In whatever order such commands come, the same is left: so it is done also if newer parts make it `Outdated`.
+    If newer ones stay, it is `Outdated` afterwards.
     """
-    parts = keyspace.fields(command.key, kind)
-    entry = keyspace.entry(command.key)
-    cleared = "" if entry is None else entry.stamps.get(ALL, "")
-    newest = max(cleared, *stamps.values(), "")
-    if newest < command.stamp:
-        command.learn(keyspace, True)
-        return
-    if cleared <= command.stamp:
-        older = {part: None for part in parts if stamps.get(part, "") < command.stamp}
-        keyspace.patch(command.key, older, kind=kind, stamps={ALL: command.stamp})
-        noted = noted_ending(entry)
-        if entry is not None and noted is not None and noted[0] < command.stamp:
-            # What is left is newer than what has settled that end.
-            del entry.stamps[TTL]
-            keyspace.expire(command.key, None)
-    if newest > command.stamp:
-        raise Outdated(newest)
+
+    sweeps = True
+    kind: ClassVar[Kind]
+
+    def encode(self) -> Words:
+        return self.call(self.stamp)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        # In whatever order such commands come, the same is left: so parts go also if newer ones make it outdated.
+        parts = keyspace.fields(self.key, self.kind)
+        entry = keyspace.entry(self.key)
+        cleared = "" if entry is None else entry.stamps.get(ALL, "")
+        stamps = self.written(keyspace)
+        newest = max(cleared, *stamps.values(), "")
+        if newest < self.stamp:
+            self.learn(keyspace, True)
+            return True
+        if cleared <= self.stamp:
+            older = {part: None for part in parts if stamps.get(part, "") < self.stamp}
+            keyspace.patch(self.key, older, kind=self.kind, stamps={ALL: self.stamp})
+            noted = noted_ending(entry)
+            if entry is not None and noted is not None and noted[0] < self.stamp:
+                # What is left is newer than what has settled that end.
+                del entry.stamps[TTL]
+                keyspace.expire(self.key, None)
+        if newest > self.stamp:
+            raise Outdated(newest)
+        return True
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        keyspace.remove(self.key, slot=ALL, stamp=self.stamp)
+
+    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
+        return (self,)
+
+    @property
+    def tombstone(self) -> bool:
+        return True
+
+    def written(self, keyspace: Keyspace) -> Mapping[str, str]:
+        """When each part was written, as far as that is known."""
+        return part_stamps(keyspace.entry(self.key), self.kind)

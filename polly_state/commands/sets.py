@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
 from polly_state.commands.endings import ending
-from polly_state.commands.parts import ALL, check_stamps, clear, part_stamps
+from polly_state.commands.parts import Clear, check_stamps
 from polly_state.entries import Kind
 from polly_state.wire import Reply, Words
 
@@ -119,34 +119,11 @@ class PatchSet(Stamped[bool]):
 
 
 @command
-class ClearSet(Stamped[bool]):
-    """Drop all members that are older from the set at *key*, also those that older writes are still to bring.
-
-    If newer ones stay, it is `Outdated` afterwards.
-    """
+class ClearSet(Clear):
+    """See `Clear`: of the set, its members."""
 
     script = Script("clear_set")
-    sweeps = True
-
-    def encode(self) -> Words:
-        return self.call(self.stamp)
-
-    def decode(self, reply: Reply) -> bool:
-        return bool(reply)
-
-    def apply(self, keyspace: Keyspace) -> bool:
-        clear(keyspace, self, Kind.SET, part_stamps(keyspace.entry(self.key), Kind.SET))
-        return True
-
-    def learn(self, keyspace: Keyspace, result: bool) -> None:
-        keyspace.remove(self.key, slot=ALL, stamp=self.stamp)
-
-    def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
-        return (self,)
-
-    @property
-    def tombstone(self) -> bool:
-        return True
+    kind = Kind.SET
 
 
 def slot_of(member: str) -> str:

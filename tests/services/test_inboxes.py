@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from polly_state import BreakerSettings, Mode, PollyState, Settings, StoreUnavailable
+from polly_state import Mode, PollyState, Settings, StoreUnavailable
 from polly_state.services.inboxes import Inboxes
 from polly_state.testing import FaultProxy
-from tests.outages import state_at, until
+from tests.outages import QUICK, state_at, until
 
-QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
 ROOMS = ["https://example.org/r?", "r*", "部屋", "a:b\n"]
-
-
-@pytest.fixture
-def namespace():
-    return f"inbox-{secrets.token_hex(4)}"
 
 
 @asynccontextmanager

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 
 import pytest
 
-from polly_state import Ack, BreakerSettings, Mode, PollyState, Settings, StateUnavailable
+from polly_state import Ack, Mode, PollyState, Settings, StateUnavailable
 from polly_state.services.history import Track
 from polly_state.services.sessions import Session
 from polly_state.testing import FaultProxy, Server
-from tests.outages import in_thread, state_at, until
+from tests.outages import QUICK, in_thread, state_at, until
 from tests.test_two_processes import workers
 from tests.testing.wire import ask
-
-QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
-
-
-@pytest.fixture
-def namespace():
-    return f"many-{secrets.token_hex(4)}"
 
 
 @pytest.mark.blocking

@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 
 import pytest
 
-from polly_state import BreakerSettings, Deadlines, LeaseLost, Mode, Origin, Rule, StoreUnavailable
+from polly_state import Deadlines, LeaseLost, Mode, Origin, Rule, StoreUnavailable
 from polly_state.commands import Acquire, Release
-from polly_state.testing import FaultProxy, Server
-from tests.outages import in_thread, state_at, until
+from polly_state.testing import Server
+from tests.outages import QUICK, cut, in_thread, mend, state_at, until
 from tests.testing.wire import ask
 
-QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
 HOUR = 3600.0
-
-
-@pytest.fixture
-def namespace():
-    return f"coo-{secrets.token_hex(4)}"
-
-
-@pytest.fixture
-async def proxy(server):
-    async with FaultProxy(server.url) as proxy:
-        yield proxy
 
 
 @pytest.fixture
 async def state(proxy, namespace):
     async with state_at(proxy.url, namespace=namespace, breaker=QUICK, processes=4) as state:
         yield state
-
-
-@pytest.fixture
-async def other(server, namespace):
-    """Another process' view of the same Redis, which never goes away for it."""
-    async with state_at(server.url, namespace=namespace) as state:
-        yield state
-
-
-async def cut(proxy, state):
-    proxy.refuse()
-    proxy.reset()
-    await until(lambda: state.mode is Mode.DEGRADED)
-
-
-async def mend(proxy, state):
-    proxy.heal()
-    await until(lambda: state.mode is Mode.CONNECTED)
 
 
 async def test_a_share_is_admitted_in_an_outage_and_not_added_up_afterwards(proxy, state):

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 
 import pytest
 
-from polly_state import BreakerSettings, Mode
-from polly_state.testing import FaultProxy, Server
-from tests.outages import in_thread, state_at, until
+from polly_state.testing import Server
+from tests.outages import QUICK, cut, in_thread, mend, state_at, until
 from tests.testing.wire import ask
 
-QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
 TTL = 0.6
-
-
-@pytest.fixture
-def namespace():
-    return f"end-{secrets.token_hex(4)}"
-
-
-@pytest.fixture
-async def proxy(server):
-    async with FaultProxy(server.url) as proxy:
-        yield proxy
 
 
 @pytest.fixture(params=["memory", pytest.param("disk", marks=pytest.mark.blocking)])
@@ -32,24 +18,6 @@ async def state(request, proxy, namespace, tmp_path):
     directory = tmp_path / "journal" if request.param == "disk" else None
     async with state_at(proxy.url, namespace=namespace, breaker=QUICK, directory=directory) as state:
         yield state
-
-
-@pytest.fixture
-async def other(server, namespace):
-    """Another process' view of the same Redis, which never goes away for it."""
-    async with state_at(server.url, namespace=namespace) as state:
-        yield state
-
-
-async def cut(proxy, state):
-    proxy.refuse()
-    proxy.reset()
-    await until(lambda: state.mode is Mode.DEGRADED)
-
-
-async def mend(proxy, state):
-    proxy.heal()
-    await until(lambda: state.mode is Mode.CONNECTED)
 
 
 def fields(state, ttl=TTL):

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 
 import pytest
 
-from polly_state import Bounds, BreakerSettings, Mode, StateError
+from polly_state import Bounds, Mode, StateError
 from polly_state.commands import SetRegister
 from polly_state.events import ServerLoss
 from polly_state.stamps import HybridClock
 from polly_state.store.repair import RING_SECONDS, Ring
 from polly_state.testing import Clock, FaultProxy, Server
-from tests.outages import Record, in_thread, state_at, until
+from tests.outages import QUICK, Record, in_thread, state_at, until
 from tests.testing.wire import ask
-
-QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
-
-
-@pytest.fixture
-def namespace():
-    return f"repair-{secrets.token_hex(4)}"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import subprocess
 import sys
 from itertools import pairwise
@@ -31,45 +30,8 @@ from polly_state.events import ModeChanged, OperationDead, Replayed
 from polly_state.stamps import HybridClock
 from polly_state.store.memory_journal import MemoryJournal
 from polly_state.testing import FaultProxy, Server
-from tests.outages import Record, in_thread, settings_for, state_at, until
+from tests.outages import QUICK, Record, cut, in_thread, mend, settings_for, state_at, until
 from tests.testing.wire import ask
-
-QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
-
-
-@pytest.fixture
-def namespace():
-    return f"res-{secrets.token_hex(4)}"
-
-
-@pytest.fixture
-async def proxy(server):
-    async with FaultProxy(server.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def state(proxy, namespace):
-    async with state_at(proxy.url, namespace=namespace, breaker=QUICK) as state:
-        yield state
-
-
-@pytest.fixture
-async def other(server, namespace):
-    """Another process' view of the same Redis, which never goes away for it."""
-    async with state_at(server.url, namespace=namespace) as state:
-        yield state
-
-
-async def cut(proxy, state):
-    proxy.refuse()
-    proxy.reset()
-    await until(lambda: state.mode is Mode.DEGRADED)
-
-
-async def mend(proxy, state):
-    proxy.heal()
-    await until(lambda: state.mode is Mode.CONNECTED)
 
 
 async def later(state, *, than):

@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 
 import pytest
 
-from polly_state import Ack, BreakerSettings, Mode, Origin, PollyState, Settings, StateUnavailable
-from polly_state.testing import FaultProxy, Server
-from tests.outages import in_thread, state_at, until
+from polly_state import Ack, Mode, Origin, PollyState, Settings, StateUnavailable
+from polly_state.testing import Server
+from tests.outages import QUICK, cut, in_thread, mend, state_at, until
 from tests.testing.wire import ask
 
-QUICK = BreakerSettings(probe_delay=0.02, probe_delay_cap=0.05)
 LIMIT = 20
-
-
-@pytest.fixture
-def namespace():
-    return f"slq-{secrets.token_hex(4)}"
-
-
-@pytest.fixture
-async def proxy(server):
-    async with FaultProxy(server.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def other(server, namespace):
-    """Another process' view of the same Redis, which never goes away for it."""
-    async with state_at(server.url, namespace=namespace) as state:
-        yield state
-
-
-async def cut(proxy, state):
-    proxy.refuse()
-    proxy.reset()
-    await until(lambda: state.mode is Mode.DEGRADED)
-
-
-async def mend(proxy, state):
-    proxy.heal()
-    await until(lambda: state.mode is Mode.CONNECTED)
 
 
 def sets(state):
