@@ -3,7 +3,9 @@
 Every contestant is an async context manager over a server's URL, and gives a `get_or_load(user, load)` that returns an
 equal value of the same class, cached for ten minutes, and an `invalidate` of a tag where it has tags.
 
-ours      `state.cache.family(name, Type, ttl=600)`: `get_or_load`, without the near cache, so that Redis is asked
+ours      `get_or_load` of a family with `Lifetime(ttl=600, near=False)`: the value comes from Redis each time, which
+          tells of invalidations
+ours_deaf the same with `near=False` for the whole state: what was invalidated is asked for as well
 ours_near the same as it comes, with values that Redis vouches for in process
 by_hand   redis-py over 16 connections: GET, else load and SET, with orjson and the class around it
 cashews   `cache.get_or_set` over redis-py, 16 connections, its pickle, without `check_repr`
@@ -33,7 +35,15 @@ TTL = 600
 async def ours(url: str, declared: type, load: Load) -> AsyncIterator[GetOrLoad]:
     from polly_state import PollyState, Settings
 
-    settings = replace(Settings.from_url(url, namespace="ours"), near=False)
+    async with PollyState(Settings.from_url(url, namespace="ours")) as state:
+        yield _get(state, declared, load, near=False)
+
+
+@asynccontextmanager
+async def ours_deaf(url: str, declared: type, load: Load) -> AsyncIterator[GetOrLoad]:
+    from polly_state import PollyState, Settings
+
+    settings = replace(Settings.from_url(url, namespace="ours_deaf"), near=False)
     async with PollyState(settings) as state:
         yield _get(state, declared, load)
 
@@ -46,8 +56,10 @@ async def ours_near(url: str, declared: type, load: Load) -> AsyncIterator[GetOr
         yield _get(state, declared, load)
 
 
-def _get(state: Any, declared: type, load: Load) -> GetOrLoad:
-    family = state.cache.family("profile", declared, ttl=TTL)
+def _get(state: Any, declared: type, load: Load, *, near: bool = True) -> GetOrLoad:
+    from polly_state import Lifetime
+
+    family = state.cache.family("profile", declared, lifetime=Lifetime(ttl=TTL, near=near))
 
     async def get(user: str) -> Any:
         return await family.get_or_load(user, load)
@@ -128,7 +140,7 @@ async def aiocache(url: str, declared: type, load: Load) -> AsyncIterator[GetOrL
 
 
 CACHES: dict[str, Callable[[str, type, Load], AbstractAsyncContextManager[GetOrLoad]]] = {
-    each.__name__: each for each in (ours, ours_near, by_hand, cashews, aiocache)
+    each.__name__: each for each in (ours, ours_deaf, ours_near, by_hand, cashews, aiocache)
 }
 
 

@@ -35,6 +35,8 @@ class Lifetime:
     """How eagerly a value that is about to expire is loaded in the background: the beta of XFetch; 0 for never."""
     jitter: float = 0.05
     """Loaded values live up to this part shorter, so that they do not all expire at once."""
+    near: bool = True
+    """Whether values may be held in process; for those that are large or seldom asked for again, better not."""
 
     def __post_init__(self) -> None:
         ttls = (self.ttl, *self.statuses.values())

@@ -25,20 +25,30 @@ class Entry(NamedTuple, Generic[T]):
     """A cached value; times are seconds since the epoch by Redis' clock."""
 
     value: T
-    created: float
-    """When it was known to be so."""
     expires: float
     """Until when it is fresh."""
-    ends: float
-    """Until when it may be given at all."""
     load_seconds: float
     """How long its load took; 0 for what was set."""
     failed: bool
     """Whether it is given again because its loader failed."""
     marks: bytes
     """The markers it was loaded under; it counts for as long as they are the same."""
+    created_ms: float | bytes
+    """See `created`; in milliseconds, as a number or as it is written, since few ask for it."""
+    ends_ms: float | bytes
+    """See `ends`; the same."""
     codec: int = 0
     """Which codec has made the value of it, for handles of other types on the same family."""
+
+    @property
+    def created(self) -> float:
+        """When it was known to be so."""
+        return float(self.created_ms) / 1000
+
+    @property
+    def ends(self) -> float:
+        """Until when it may be given at all."""
+        return float(self.ends_ms) / 1000
 
 
 class EntryCodec(Generic[T]):
@@ -46,6 +56,7 @@ class EntryCodec(Generic[T]):
 
     def __init__(self, declared: Any, max_bytes: int, number: int = 0) -> None:
         self._codec: Codec[T] = Codec(declared, max_bytes=max_bytes)
+        self._value = self._codec.decode
         self.number = number
         """What its entries bear."""
 
@@ -55,9 +66,9 @@ class EntryCodec(Generic[T]):
         payload = b"" if nothing else self._codec.encode(entry.value)
         kind = (NONE_AGAIN if entry.failed else NONE) if nothing else (VALUE_AGAIN if entry.failed else VALUE)
         times = b"%d %d %d %d" % (
-            entry.created * 1000,
+            float(entry.created_ms),
             entry.expires * 1000,
-            entry.ends * 1000,
+            float(entry.ends_ms),
             entry.load_seconds * 1000,
         )
         return b"%b %b %b %b\n%b" % (MAGIC, kind, times, entry.marks, payload)
@@ -67,17 +78,20 @@ class EntryCodec(Generic[T]):
         head, _, payload = content.partition(b"\n")
         try:
             magic, kind, created, expires, ends, load, marks = head.split(b" ", PARTS - 1)
-            times = (int(created) / 1000, int(expires) / 1000, int(ends) / 1000, int(load) / 1000)
+            fresh_until, taken = int(expires) / 1000, int(load) / 1000
         except ValueError:
             # The cause would quote the entry.
             raise CorruptValue("what is stored is no entry of a cache; something else writes here") from None
         if magic != MAGIC:
             raise CorruptValue("what is stored is an entry of another version")
-        if kind == VALUE:
-            return tuple.__new__(Entry, (self._codec.decode(payload), *times, False, marks, self.number))
-        if kind == VALUE_AGAIN:
-            return Entry(self._codec.decode(payload), *times, failed=True, marks=marks, codec=self.number)
-        if kind in (NONE, NONE_AGAIN) and not payload:
-            again = kind == NONE_AGAIN
-            return Entry(None, *times, failed=again, marks=marks, codec=self.number)  # type: ignore[arg-type]
-        raise CorruptValue("what is stored is an entry of no known kind")
+        if not (created + ends).isdigit():
+            raise CorruptValue("what is stored is no entry of a cache; something else writes here")
+        if kind in (VALUE, VALUE_AGAIN):
+            value = self._value(payload)
+        elif kind in (NONE, NONE_AGAIN) and not payload:
+            value = None
+        else:
+            raise CorruptValue("what is stored is an entry of no known kind")
+        failed = kind in (VALUE_AGAIN, NONE_AGAIN)
+        # Made without the detour over a NamedTuple's own way.
+        return tuple.__new__(Entry, (value, fresh_until, taken, failed, marks, created, ends, self.number))

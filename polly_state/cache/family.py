@@ -55,6 +55,7 @@ class Cache(Generic[T]):
         self._key = Family(shared.namespace, f"cache.{name}").key
         self._loading: Loading[T] = Loading(shared, name, shared.codec(declared), lifetime, tally)
         self._sharing = Sharing(shared, self._loading)
+        self._now = shared.store.clock.now
 
     def of(self, declared: type[U]) -> Cache[U]:
         """The same family for values of one type. Raises `TypeError` for a type that cannot be stored."""
@@ -140,14 +141,15 @@ class Cache(Generic[T]):
         """
         key = self._key(id)
         entry = self._loading.near(key)
-        found = Found(entry, b"", None) if entry is not None else await self._loading.look(key)
+        found = Found(entry, b"", None) if entry is not None else await self._loading.fetch(key)
         entry = found.entry
         if entry is not None:
-            left = entry.expires - self._shared.store.clock.now()
+            left = entry.expires - self._now()
             if left > 0:
                 if left < entry.load_seconds * UNLIKELY:
                     self._sharing.early(key, entry, left, lambda: loader(id), wanted_of(ttl, tags))
-                self._counted(entry)
+                self._tally.hits += 1
+                self._tally.stale += entry.failed
                 return entry.value
         self._tally.misses += 1
         return await self._sharing.load(key, found, lambda: loader(id), wanted_of(ttl, tags))
@@ -209,7 +211,7 @@ class Cache(Generic[T]):
 
     def _counted(self, entry: Entry[T] | None) -> Entry[T] | None:
         """The entry if it is fresh."""
-        if entry is None or entry.expires <= self._shared.store.clock.now():
+        if entry is None or entry.expires <= self._now():
             self._tally.misses += 1
             return None
         self._tally.hits += 1

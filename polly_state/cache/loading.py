@@ -39,7 +39,9 @@ class Loading(Lookup[T]):
         ttl = self._ttl(value) if wanted.ttl is None else wanted.ttl
         if load_seconds:
             ttl *= 1 - lifetime.jitter * self._shared.random()
-        return Entry(value, now, now + ttl, now + ttl + lifetime.stale, load_seconds, failed=False, marks=marks)
+        expires = now + ttl
+        ends_ms = (expires + lifetime.stale) * 1000
+        return Entry(value, expires, load_seconds, failed=False, marks=marks, created_ms=now * 1000, ends_ms=ends_ms)
 
     async def load(self, flight: Flight, key: str, fetch: Callable[[], Awaitable[T]], wanted: Wanted) -> None:
         """Bring the *flight* of a key to its end: with what another process loads meanwhile, or *fetch* gives."""

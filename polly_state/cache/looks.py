@@ -10,7 +10,7 @@ from polly_state.lifetime import MAX_CACHED
 from polly_state.store import Answer
 from polly_state.structures import Ttl, seconds
 
-__all__ = ["Found", "Turn", "Wanted", "wanted_of"]
+__all__ = ["Found", "Turn", "Wanted", "found", "wanted_of"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,11 @@ class Found(NamedTuple, Generic[T]):
     entry: Entry[T] | None
     marks: bytes
     answer: Answer[bytes | None] | None
+
+
+def found(entry: Entry[T] | None, marks: bytes, answer: Answer[bytes | None] | None) -> Found[T]:
+    """The same, made without the detour over a NamedTuple's own way."""
+    return tuple.__new__(Found, (entry, marks, answer))
 
 
 class Turn(NamedTuple, Generic[T]):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from polly_state.cache.entries import Entry, EntryCodec
-from polly_state.cache.looks import Found, Wanted
+from polly_state.cache.looks import Found, Wanted, found
 from polly_state.cache.markers import Reading
 from polly_state.cache.shared import Shared
 from polly_state.cache.statistics import Tally
@@ -19,9 +19,6 @@ from polly_state.errors import (
 from polly_state.events import CacheEntryUnreadable
 from polly_state.lifetime import Lifetime
 from polly_state.store import Ack, Answer, Origin
-
-if TYPE_CHECKING:
-    from polly_state.near import Near, Ticket
 
 __all__ = ["Lookup"]
 
@@ -42,15 +39,20 @@ class Lookup(Generic[T]):
         self._execute = shared.store.execute
         self._markers = shared.markers
         self._name = name
+        self._now = shared.store.clock.now
+        self._keeps = lifetime.near
 
     async def look(self, key: str) -> Found[T]:
         """The entry at *key* as it is stored, unless it is invalid or past its end."""
         entry = self.near(key)
-        if entry is not None:
-            return Found(entry, entry.marks, NEAR)
-        near = self._shared.near
+        return await self.fetch(key) if entry is None else found(entry, entry.marks, NEAR)
+
+    async def fetch(self, key: str) -> Found[T]:
+        """The same, whatever is near."""
+        markers, near = self._markers, self._shared.near if self._keeps else None
         ticket = None if near is None else near.begin(key)
-        reading = self._markers.reading
+        known = markers.known
+        reading = markers.reading if known is None else known
         if reading is None:
             answer, reading = await self._led(key)
         else:
@@ -62,26 +64,29 @@ class Lookup(Generic[T]):
             except CommandRejected:
                 self.unreadable()
                 answer = None
-            if not reading.done and not await reading.wait():
-                reading = await self._markers.read()
+            if (known is not None and not markers.told()) or not (reading.done or await reading.wait()):
+                reading = await markers.read()
         marks = reading.of(self._name)
         content = None if answer is None else answer[0]
-        if content is None:
-            return Found(None, marks, answer)
+        if answer is None or content is None:
+            return found(None, marks, answer)
         entry = self._read(content)
-        if entry is not None and entry.marks != marks and not await self._markers.valid(entry.marks, marks):
-            entry = None
-        if ticket is not None and near is not None and entry is not None and answer is not None:
-            self._keep_near(near, key, ticket, entry, answer)
-        return Found(entry, marks, answer)
+        if entry is not None:
+            if entry.marks != marks and not await markers.valid(entry.marks, marks):
+                entry = None
+            elif near is not None and ticket is not None and answer.origin is Origin.REDIS:
+                near.fill(key, ticket, entry, len(content), entry.ends)
+        return found(entry, marks, answer)
 
     def near(self, key: str) -> Entry[T] | None:
         """The fresh entry that this process holds and Redis vouches for; asks nobody."""
-        near = self._shared.near
-        entry = None if near is None else near.get(key)
+        near = self._shared.near if self._keeps else None
+        if near is None:
+            return None
+        entry = near.get(key)
         if not isinstance(entry, Entry) or entry.codec != self.codec.number:
             return None
-        if not self._markers.near_valid(self._name, entry.marks) or entry.expires <= self._store.clock.now():
+        if not self._markers.near_valid(self._name, entry.marks) or entry.expires <= self._now():
             return None
         self.tally.near_hits += 1
         return entry
@@ -120,10 +125,6 @@ class Lookup(Generic[T]):
         self.tally.unreadable += 1
         self._shared.observe(CacheEntryUnreadable(self._name))
 
-    def _keep_near(self, near: Near, key: str, ticket: Ticket, entry: Entry[T], answer: Answer[bytes | None]) -> None:
-        if answer.origin is Origin.REDIS:
-            near.fill(key, ticket, entry, len(answer.value or b""), entry.ends)
-
     def _read(self, content: bytes) -> Entry[T] | None:
         self.tally.bytes_read += len(content)
         try:
@@ -131,4 +132,5 @@ class Lookup(Generic[T]):
         except CorruptValue:
             self.unreadable()
             return None
-        return entry if entry.ends > self._store.clock.now() else None
+        now = self._now()
+        return entry if entry.expires > now or entry.ends > now else None

@@ -92,16 +92,29 @@ class Markers:
         # What was last seen, for an outage in which nothing else is known.
         self._last_families: dict[str, bytes] | None = None
         self._last_tags: OrderedDict[str, bytes] = OrderedDict()
-        # What the near cache holds of the families is the number of a reading; this is the one.
-        self._kept: Reading | None = None
-        self._kept_number = 0
+        self.known: Reading | None = None
+        """What was read of the families last; it counts while it is `told`."""
+        # What the near cache holds of the families is the number of that reading.
+        self._known_number = 0
+
+    def told(self) -> bool:
+        """Whether Redis would have told of a change to what is `known`; if not, that is forgotten.
+
+        After an answer to a read it is no older than the answer: what Redis tells comes over the same connection, and
+        before the answer, unless it happened after the read was sent.
+        """
+        near = self.near
+        if near is not None and self.known is not None and near.get(self._families) == self._known_number:
+            return True
+        self.known = None
+        return False
 
     def near_valid(self, name: str, marks: bytes) -> bool:
         """Whether an entry with such *marks* counts; False if that is not known in this process."""
-        near = self.near
-        if near is None or self._kept is None or near.get(self._families) != self._kept_number:
+        near, known = self.near, self.known
+        if near is None or known is None or not self.told():
             return False
-        base = self._kept.of(name)
+        base = known.of(name)
         if marks == base:
             return True
         tags = [part.rpartition("=") for part in marks.decode().split(" ")[2:]]
@@ -121,8 +134,8 @@ class Markers:
             self._last_families = answer.value
             reading.end(answer.value, ABSENT)
             if self.near is not None and answer.origin is Origin.REDIS:
-                self._kept, self._kept_number = reading, self._kept_number + 1
-                self.near.fill(self._families, ticket, self._kept_number, 0, None)
+                self.known, self._known_number = reading, self._known_number + 1
+                self.near.fill(self._families, ticket, self._known_number, 0, None)
         except StateUnavailable:
             reading.end(self._last_families or {}, UNKNOWN)
         finally:

@@ -117,7 +117,7 @@ class ObservedStore:
             raise
         if began:
             tally.time(perf_counter() - began)
-        if answer.origin is REDIS:
+        if answer[1] is REDIS:
             tally.remote += 1
         else:
             name = answer.origin.value

@@ -7,9 +7,10 @@ import secrets
 from dataclasses import replace
 
 import pytest
+from redis.asyncio import Redis
 
-from polly_state import Origin, PollyState
-from polly_state.testing import FaultProxy
+from polly_state import BreakerSettings, Lifetime, Mode, Origin, PollyState
+from polly_state.testing import FaultProxy, Server
 from tests.cache.caches import Source
 from tests.outages import settings_for, state_at, until
 
@@ -147,3 +148,67 @@ async def test_it_can_be_switched_off(server):
         cache = state.cache.family("own", int, ttl=60)
         await cache.set(1, 5)
         assert [(await cache.read(1)).origin for _ in range(3)] == [Origin.REDIS] * 3
+
+
+def apart(state):
+    """A family whose values are asked for each time, while its markers are near."""
+    return state.cache.family("apart", int, lifetime=Lifetime(ttl=60, near=False))
+
+
+async def test_values_can_be_left_out(pair):
+    here, _ = pair
+    cache, source = apart(here), Source(5)
+    await cache.get_or_load(1, source)
+    before, hits = commands(here), here.statistics().near.hits
+    origins = [(await cache.read(1)).origin for _ in range(10)]
+    assert origins == [Origin.REDIS] * 10
+    assert await asyncio.gather(*(cache.get_or_load(1, source) for _ in range(20))) == [5] * 20
+    # One command for each: what was invalidated is known. The watch on the server asks now and then.
+    assert 30 <= commands(here) - before < 40
+    assert here.statistics().near.hits > hits
+    assert (source.loads, cache.statistics().near_hits) == (1, 0)
+
+
+async def test_what_is_asked_for_is_never_older_than_an_invalidation(pair):
+    here, there = pair
+    mine, theirs = apart(here), apart(there)
+    for number in range(30):
+        for invalidate in (theirs.invalidate, there.cache.invalidate_all, lambda: there.cache.invalidate_tag("t")):
+            await mine.set(1, number, tags=["t"])
+            assert [await mine.get(1) for _ in range(2)] == [number] * 2
+            await invalidate()
+            assert await mine.get(1) is None
+
+
+async def test_nor_while_nothing_vouches_for_what_is_known(server):
+    async with FaultProxy(server.url) as proxy, state_at(proxy.url, namespace=secrets.token_hex(4)) as state:
+        cache = apart(state)
+        await cache.set(1, 5)
+        assert await cache.get(1) == 5
+        async with state_at(server.url, namespace=state.settings.namespace) as other:
+            proxy.reset()
+            await apart(other).invalidate()
+            await until(lambda: state.statistics().near.flushes)
+            assert await cache.get(1) is None
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_an_own_invalidation_that_redis_refuses_counts_here_at_once(binary, near):
+    async with Server(binary) as server, state_at(server.url, breaker=BreakerSettings(probe_delay=0.05)) as state:
+        cache = state.cache.family("own", int, lifetime=Lifetime(ttl=60, near=near))
+        await cache.set_many({1: 5, 2: 5, 3: 5}, tags=["t"])
+        assert await cache.get_many([1, 2, 3]) == {1: 5, 2: 5, 3: 5}
+        async with Redis.from_url(server.url) as client:
+            await client.config_set("maxmemory", 1)
+            for number, invalidate in (
+                (1, lambda: cache.delete(1)),
+                (2, lambda: state.cache.invalidate_tag("t")),
+                (3, cache.invalidate),
+            ):
+                assert await cache.get(number) == (5 if number < 3 else None)
+                await invalidate()
+                assert await cache.get(number) is None
+            assert state.mode is Mode.READ_ONLY
+            await client.config_set("maxmemory", 0)
+            await until(lambda: state.mode is Mode.CONNECTED)
+            assert await cache.get_many([1, 2, 3]) == {}
