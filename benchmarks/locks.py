@@ -2,7 +2,8 @@
 
 cycle      acquire and release a free lock, from 1 and 50 tasks, each with locks of its own:
            ours, redis-py's `Lock`, and `limit`, the two scripts called over a protocol that does nothing else
-hand_off   from the release in one process to the block being entered in another: two connections of one event loop
+hand_off   from the release in one process to the block being entered in another: two connections of one event loop;
+           late_hand_off is the same for a lock that was held for 0.1 s
 held       one thousand locks that are renewed at a third of their ttl: the commands of each round, and its round trips
 """
 
@@ -15,15 +16,16 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.contestants import OURS, POOL, bare
-from benchmarks.run import Plan, Report, Window, measured, new_server, paired, row, row_of_times, turns
-from polly_state import PollyState, Settings
+from benchmarks.run import Plan, Report, Window, measured, new_server, paired, quantile, row, row_of_times, turns
+from polly_state import Lease, PollyState, Settings
 from polly_state.commands import Acquire, Release
 
 __all__ = ["PLAN", "run"]
 
 PLAN = Plan(rounds=5, seconds=0.3)
 TASKS = (1, 50)
-HAND_OFFS = 300
+#: How often, and for how many seconds it is held each time.
+HAND_OFFS = {"hand_off": (300, 0.005), "late_hand_off": (40, 0.1)}
 HELD = 1000
 TTL = 0.9
 
@@ -89,30 +91,29 @@ async def run(plan: Plan) -> Report:
                         report.ratios[f"cycle/{name}@{tasks}"] = paired(
                             (window.rate for window in windows[OURS]), (window.rate for window in theirs)
                         )
-        await _hand_offs(report, server.url)
+        for op, (count, held) in HAND_OFFS.items():
+            await _hand_offs(report, server.url, op, count, held)
         await _held(report, server.url)
     return report
 
 
-async def _hand_offs(report: Report, url: str) -> None:
-    settings = Settings.from_url(url, namespace="hands")
+async def _hand_offs(report: Report, url: str, op: str, count: int, held: float) -> None:
+    settings = Settings.from_url(url, namespace=op)
     times: list[float] = []
-    released = 0.0
 
-    async def work(state: PollyState) -> None:
-        nonlocal released
-        while len(times) < HAND_OFFS:
-            async with state.locks("l").hold("a"):
-                if released:
-                    times.append(perf_counter() - released)
-                await asyncio.sleep(0.005)
-                released = perf_counter()
-            # The other one comes first.
-            await asyncio.sleep(0.001)
+    async def acquired(state: PollyState) -> tuple[Lease, float]:
+        return await state.locks("l").acquire("a"), perf_counter()
 
     async with PollyState(settings) as one, PollyState(settings) as two:
-        await asyncio.gather(work(one), work(two))
-    report.rows.append(row_of_times(OURS, "hand_off", 2, times))
+        lease, _ = await acquired(one)
+        for number in range(count):
+            waiting = asyncio.create_task(acquired((two, one)[number % 2]))
+            await asyncio.sleep(held)
+            began = perf_counter()
+            await lease.release()
+            lease, entered = await waiting
+            times.append(entered - began)
+    report.rows.append(row_of_times(OURS, op, 2, times, p95_us=round(quantile(times, 95) * 1e6, 2)))
 
 
 async def _held(report: Report, url: str) -> None:

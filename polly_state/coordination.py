@@ -141,7 +141,7 @@ class Coordination:
             bounds = self.settings.bounds
             keyspace = Keyspace(max_entries=bounds.local_entries, max_bytes=bounds.local_bytes)
             self._local = LocalStore(keyspace, self._clock)
-        return binding._replace(store=self._local)
+        return binding._replace(store=self._local, channels=None)
 
     def _there_for(self) -> float:
         return time.monotonic() - self._there_since

@@ -19,8 +19,8 @@ from polly_state.settings import Settings
 from polly_state.snapshots import Health, Statistics
 from polly_state.stamps import HybridClock
 from polly_state.store import ObservedStore
+from polly_state.store.channels import Channels
 from polly_state.store.local_stack import LocalStack
-from polly_state.store.wakes import Wakes
 from polly_state.structures import Binding, Counters, Family, Fields, Log, Queue, Sets, Structure, Ttl, Values, seconds
 from polly_state.structures.members import Members
 
@@ -55,8 +55,8 @@ class PollyState(Coordination, Domains):
             max_bytes=bounds.local_bytes,
             mirror=not self.settings.embedded,
         )
-        self._store = ObservedStore(self._clock)
-        self._wakes = Wakes()
+        self._channels = Channels()
+        self._store = ObservedStore(self._clock, self._channels)
         self._stack: Stack | None = None
         self._handles: dict[str, tuple[type, Any, float | None, Structure]] = {}
         self.preferences = Preferences(self.fields("preferences", bool))
@@ -80,7 +80,7 @@ class PollyState(Coordination, Domains):
         try:
             self._stack = await self._make_stack()
             self._store.open(await self._stack.open())
-            self.cache.open(self._stack.subscription, self._stack.near)
+            self.cache.open(self._channels, self._stack.near)
             self._begin()
         except BaseException:
             await self.aclose()
@@ -194,12 +194,12 @@ class PollyState(Coordination, Domains):
 
     async def _make_stack(self) -> Stack:
         if self.settings.embedded:
-            return LocalStack(self.settings, self._keyspace, self._clock, self._wakes)
+            return LocalStack(self.settings, self._keyspace, self._clock, self._channels)
         # redis-py takes a tenth of a second to import, and scripts are files: not on the event loop.
         await asyncio.to_thread(_prepare)
         from polly_state.store.redis_stack import RedisStack
 
-        return RedisStack(self.settings, self._keyspace, self._clock, self._observe, self._wakes)
+        return RedisStack(self.settings, self._keyspace, self._clock, self._observe, self._channels)
 
     def _handle(self, kind: type, name: str, declared: Any, ttl: Ttl | None, make: Callable[[Binding], S]) -> S:
         lifetime, held = seconds(ttl), self._handles.get(name)
@@ -207,7 +207,7 @@ class PollyState(Coordination, Domains):
             raise ValueError(f"the family {name!r} would be among those of state.cache; choose another name")
         if held is None:
             family = Family(self.settings.namespace, name)
-            handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes, self._wakes))
+            handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes, self._channels))
             held = self._handles[name] = (kind, declared, lifetime, handle)
         if held[:3] != (kind, declared, lifetime):
             raise ValueError(f"the family {name!r} exists already with another structure, type or ttl")

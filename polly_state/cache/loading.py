@@ -21,6 +21,7 @@ from polly_state.errors import (
     StateUnavailable,
     StoreUnavailable,
 )
+from polly_state.store.channels import Topic
 
 __all__ = ["Loading"]
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 LATE: Final = 4
 """After so many hard timeouts a loader is given up."""
+DEAF: Final = 0.1
+"""Seconds between looks while the end of another process' load can not be heard."""
 
 
 class Loading(Lookup[T]):
@@ -117,12 +120,13 @@ class Loading(Lookup[T]):
         turn = await self.claim(key, token, wanted)
         if turn.ours or self.will_do(turn, wanted):
             return turn
-        async with self._shared.wakeups.hear(key) as hearing:
+        with self._shared.channels.waking(Topic(key)) as wake:
             while True:
+                wake.clear()
                 turn = await self.claim(key, token, wanted)
                 if turn.ours or self.will_do(turn, wanted):
                     return turn
-                await hearing.wait(turn.left)
+                await wake.wait(turn.left, deaf=DEAF)
 
     async def claim(self, key: str, token: str, wanted: Wanted) -> Turn[T]:
         """Say that the load of *key* is ours, if nobody else has."""
@@ -159,6 +163,7 @@ class Loading(Lookup[T]):
         finally:
             if near is not None:
                 near.drop(command.key)
+            self._shared.channels.tell(Topic(command.key))
         if held and command.content is not None:
             self.tally.bytes_written += len(command.content)
         return held

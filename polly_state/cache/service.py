@@ -13,12 +13,11 @@ from polly_state.cache.family import Cache
 from polly_state.cache.markers import Markers
 from polly_state.cache.shared import Shared
 from polly_state.cache.statistics import CacheStatistics, Tally
-from polly_state.cache.wakeups import Channel
-from polly_state.commands import loads_channel
 from polly_state.events import Observer
 from polly_state.lifetime import Lifetime
 from polly_state.settings import Settings
 from polly_state.store import Ack, Store
+from polly_state.store.channels import Channels
 from polly_state.structures import Id, Ttl, seconds
 
 if TYPE_CHECKING:
@@ -160,18 +159,14 @@ class CacheService:
         rate = hits / (hits + misses) if hits + misses else 0.0
         return CacheHealth(len(found), len(self._shared.flights), rate, sum(each.load_errors for each in found))
 
-    def open(
-        self, listen: Callable[[str, Callable[[bytes | None], None]], Channel | None], near: Near | None = None
-    ) -> None:
-        """Hear of other processes' loads through what *listen* gives for a channel, and keep values *near*."""
+    def open(self, channels: Channels, near: Near | None = None) -> None:
+        """Hear of other processes' loads on *channels*, and keep values *near*."""
+        self._shared.channels = channels
         self._shared.near = self._shared.markers.near = near
-        channel = loads_channel(f"{self._shared.namespace}:")
-        self._shared.wakeups.open(lambda tell: listen(channel, tell))
 
     async def aclose(self) -> None:
         """End all loads."""
         await self._shared.flights.aclose()
-        await self._shared.wakeups.aclose()
         await self._shared.markers.aclose()
 
     async def _invalidate(self, tiers: Iterable[Cache[Any]], id: Id, group: str) -> Ack:

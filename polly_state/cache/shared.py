@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from polly_state.cache.entries import EntryCodec
 from polly_state.cache.flights import Flights
 from polly_state.cache.markers import Markers
-from polly_state.cache.wakeups import Wakeups
 from polly_state.events import Observer
 from polly_state.store import Store
+from polly_state.store.channels import Channels
 
 if TYPE_CHECKING:
     from polly_state.near import Near  # noqa: TC004 - nobody resolves this annotation
@@ -31,7 +31,7 @@ class Shared:
     max_value_bytes: int
     near: Near | None = None
     flights: Flights = field(default_factory=Flights)
-    wakeups: Wakeups = field(default_factory=Wakeups)
+    channels: Channels = field(default_factory=Channels)
     codecs: dict[Any, EntryCodec[Any]] = field(default_factory=dict[Any, EntryCodec[Any]])
     random: Callable[[], float] = random.random
     liveness: float = 2.0

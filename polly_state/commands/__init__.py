@@ -22,7 +22,6 @@ from polly_state.commands.entries import (
     LoadClaim,
     PutEntry,
     RenewLoad,
-    loads_channel,
 )
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
@@ -110,7 +109,6 @@ __all__ = [
     "ended",
     "entered",
     "load_scripts",
-    "loads_channel",
     "outlived",
     "stamp_of",
 ]

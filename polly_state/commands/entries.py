@@ -13,7 +13,7 @@ from polly_state.wire import Reply, Words
 if TYPE_CHECKING:
     from polly_state.keyspace import Keyspace
 
-__all__ = ["ClaimLoad", "DropEntry", "EndLoad", "LoadClaim", "PutEntry", "RenewLoad", "claim_key", "loads_channel"]
+__all__ = ["ClaimLoad", "DropEntry", "EndLoad", "LoadClaim", "PutEntry", "RenewLoad", "claim_key"]
 
 
 class LoadClaim(NamedTuple):
@@ -105,7 +105,7 @@ class EndLoad(Command[bool]):
 
     def encode(self) -> Words:
         ttl = "" if self.content is None else milliseconds(self.ttl)
-        return _call(self, self.token, self.content or b"", ttl, loads_channel(self.key))
+        return _call(self, self.token, self.content or b"", ttl)
 
     def decode(self, reply: Reply) -> bool:
         return bool(reply)
@@ -140,7 +140,7 @@ class PutEntry(Command[bool]):
     ttl: float | None
 
     def encode(self) -> Words:
-        return _call(self, self.content, milliseconds(self.ttl), loads_channel(self.key))
+        return _call(self, self.content, milliseconds(self.ttl))
 
     def decode(self, reply: Reply) -> bool:
         return bool(reply)
@@ -175,11 +175,6 @@ class DropEntry(Command[bool]):
 
     def settled(self, result: bool, stamp: str) -> tuple[Command[Any], ...]:
         return (self,)
-
-
-def loads_channel(key: str) -> str:
-    """Where the ends of loads are told, for all keys of the namespace."""
-    return f"{key.partition(':')[0]}:~loads"
 
 
 def claim_key(key: str) -> str:

@@ -59,8 +59,10 @@ class Keep(Claim):
 class Leave(Claim):
     """Give a permit back; False if the token held none."""
 
+    script = Script("leave", alone=True)
+
     def encode(self) -> Words:
-        return ("ZREM", self.key, self.token)
+        return self.call_alone(self.token)
 
     def apply(self, keyspace: Keyspace) -> bool:
         held = keyspace.fields(self.key, Kind.TIMES)

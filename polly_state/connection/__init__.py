@@ -3,6 +3,5 @@
 from polly_state.connection.manager import ConnectionManager
 from polly_state.connection.replies import ReplyError
 from polly_state.connection.statistics import ConnectionStatistics
-from polly_state.connection.subscription import Subscription
 
-__all__ = ["ConnectionManager", "ConnectionStatistics", "ReplyError", "Subscription"]
+__all__ = ["ConnectionManager", "ConnectionStatistics", "ReplyError"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from polly_state.errors import StoreUnavailable
@@ -17,14 +16,14 @@ from polly_state.store.local import LocalStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from polly_state.connection import ConnectionStatistics, Subscription
+    from polly_state.connection import ConnectionStatistics
     from polly_state.near import NearStatistics
+    from polly_state.store.channels import Channels
     from polly_state.store.journal import Journal, JournalStatistics
     from polly_state.store.overlay import Overlay
     from polly_state.store.repair import RepairStatistics
     from polly_state.store.replay import ReplayStatistics
     from polly_state.store.upkeep import Upkeep
-    from polly_state.store.wakes import Wakes
 
 __all__ = ["LocalStack", "journal_path", "open_journal"]
 
@@ -40,11 +39,11 @@ class LocalStack:
     pending = 0
     near = None
 
-    def __init__(self, settings: Settings, keyspace: Keyspace, clock: HybridClock, wakes: Wakes) -> None:
+    def __init__(self, settings: Settings, keyspace: Keyspace, clock: HybridClock, channels: Channels) -> None:
         self._settings = settings
         self._keyspace = keyspace
         self._clock = clock
-        self._wakes = wakes
+        self._channels = channels
         self._overlay: Overlay | None = None
         self._upkeep: Upkeep | None = None
 
@@ -84,14 +83,6 @@ class LocalStack:
         """See `Stack`."""
         return None if self._overlay is None else self._overlay.journal.statistics()
 
-    def subscription(
-        self,
-        channel: str,  # noqa: ARG002 - there is nobody else to hear
-        on_message: Callable[[bytes | None], None],  # noqa: ARG002 - the same
-    ) -> Subscription | None:
-        """See `Stack`."""
-        return None
-
     def connection(self) -> ConnectionStatistics | None:
         """See `Stack`."""
         return None
@@ -111,7 +102,7 @@ class LocalStack:
     async def _look(self) -> None:
         if self._overlay is not None and self._overlay.journal.stirred():
             self._overlay.catch_up()
-            self._wakes.wake_all()
+            self._channels.stir_all()
 
     async def _tidy(self) -> None:
         assert self._overlay is not None  # noqa: S101

@@ -9,10 +9,11 @@ from math import frexp
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
-from polly_state.commands import Command
+from polly_state.commands import Command, Effect
 from polly_state.errors import StateError
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Ack, Answer, Origin, Store
+from polly_state.store.channels import Channels
 
 __all__ = ["ObservedStore", "OperationStatistics"]
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 BUCKETS = 64
 #: One call in so many is timed, the first one included: all are counted.
 TIMED = 8
-REDIS = Origin.REDIS
+REDIS, READ = Origin.REDIS, Effect.READ
 
 
 class OperationStatistics(NamedTuple):
@@ -77,8 +78,9 @@ class Tally:
 class ObservedStore:
     """The outermost store. It belongs to the event loop it was started in, and says so on any other."""
 
-    def __init__(self, clock: HybridClock) -> None:
+    def __init__(self, clock: HybridClock, channels: Channels) -> None:
         self.clock = clock
+        self._channels = channels
         self._store: Store | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tallies: dict[type[Command[Any]], Tally] = {}
@@ -122,6 +124,9 @@ class ObservedStore:
         else:
             name = answer.origin.value
             tally.elsewhere[name] = tally.elsewhere.get(name, 0) + 1
+            if command.effect is not READ:
+                # Nobody else tells of it.
+                self._channels.stir(command.key)
         return answer
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:

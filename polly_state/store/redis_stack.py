@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
-from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError, Subscription
+from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError
 from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
 from polly_state.errors import ConfigurationError
@@ -16,6 +16,7 @@ from polly_state.near.tracking import Tracking
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Store
+from polly_state.store.channels import Channels
 from polly_state.store.eviction import eviction_policy
 from polly_state.store.journal import JournalStatistics
 from polly_state.store.local_stack import TIDY_INTERVAL, open_journal
@@ -26,7 +27,6 @@ from polly_state.store.replay import ReplayStatistics
 from polly_state.store.resilient import ResilientStore
 from polly_state.store.subscriber import Subscriber
 from polly_state.store.upkeep import Upkeep
-from polly_state.store.wakes import Wakes
 from polly_state.wire import Reply
 
 __all__ = ["RedisStack"]
@@ -42,7 +42,7 @@ class RedisStack:
     """See `Stack`."""
 
     def __init__(
-        self, settings: Settings, keyspace: Keyspace, clock: HybridClock, observe: Observer, wakes: Wakes
+        self, settings: Settings, keyspace: Keyspace, clock: HybridClock, observe: Observer, channels: Channels
     ) -> None:
         if settings.address is None:
             raise ConfigurationError("no Redis is configured; set REDIS_URL")
@@ -50,7 +50,7 @@ class RedisStack:
         self._keyspace = keyspace
         self._clock = clock
         self._observe = observe
-        self._wakes = wakes
+        self._channels = channels
         self._subscriber: Subscriber | None = None
         self._connection = ConnectionManager(settings.address, settings, clock=clock, observe=observe)
         prefix, bounds = f"{settings.namespace}:{CACHES}", settings.bounds
@@ -97,7 +97,7 @@ class RedisStack:
         )
         self._connection.greet = self._greet
         await self._connection.start()
-        self._subscriber = Subscriber(self._connection, self._wakes)
+        self._subscriber = Subscriber(self._connection, self._channels)
         self._resilient.look()
         self._upkeep.start()
         return self._resilient
@@ -142,11 +142,6 @@ class RedisStack:
     def journal(self) -> JournalStatistics | None:
         """See `Stack`."""
         return None if self._overlay is None else self._overlay.journal.statistics()
-
-    def subscription(self, channel: str, on_message: Callable[[bytes | None], None]) -> Subscription | None:
-        """See `Stack`."""
-        deadline = self._settings.deadlines.connect
-        return Subscription(self._connection.dedicated, channel, on_message, deadline=deadline)
 
     def connection(self) -> ConnectionStatistics | None:
         """See `Stack`."""

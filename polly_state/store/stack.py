@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from polly_state.events import Mode
 from polly_state.store.base import Store
 
 if TYPE_CHECKING:
-    from polly_state.connection import ConnectionStatistics, Subscription
+    from polly_state.connection import ConnectionStatistics
     from polly_state.near import Near, NearStatistics
     from polly_state.store.journal import JournalStatistics
     from polly_state.store.repair import RepairStatistics
@@ -55,10 +54,6 @@ class Stack(Protocol):
 
     async def purge(self) -> None:
         """See `PollyState.purge`."""
-        ...
-
-    def subscription(self, channel: str, on_message: Callable[[bytes | None], None]) -> Subscription | None:
-        """What other processes publish on *channel*, see `Subscription`; None without Redis."""
         ...
 
     def connection(self) -> ConnectionStatistics | None:

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from polly_state.commands import MAX_COUNT, Command, Touch
 from polly_state.errors import StateUnavailable
 from polly_state.store import Ack, Origin, Store
-from polly_state.store.wakes import Wakes
+from polly_state.store.channels import Channels
 from polly_state.structures.keys import Family, Id
 
 __all__ = ["MAX_FIELD_NAME", "Binding", "Read", "Structure", "Ttl", "field_name", "positive", "seconds"]
@@ -44,8 +44,8 @@ class Binding(NamedTuple):
     family: Family
     ttl: float | None
     max_value_bytes: int
-    wakes: Wakes | None = None
-    """Who tells that something has come; None for this process alone."""
+    channels: Channels | None = None
+    """Where others tell of what they do; None for this process alone."""
 
 
 class Structure:
@@ -56,6 +56,7 @@ class Structure:
         self._family = binding.family
         self._key = binding.family.key
         self._ttl = binding.ttl
+        self._channels = Channels() if binding.channels is None else binding.channels
 
     async def _ack(self, command: Command[Any], require: Ack) -> Ack:
         return (await self._store.execute(command, require)).ack

@@ -7,21 +7,36 @@ import os
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from polly_state.errors import LeaseLost, LockTaken, StateError, StoreUnavailable
+from polly_state.store.channels import Topic
 from polly_state.structures.base import Binding, Structure
 from polly_state.structures.keys import Id
 from polly_state.structures.turns import Turns
 from polly_state.structures.watchdog import Watchdog
 
-__all__ = ["AGAIN", "Holding", "Lease"]
+__all__ = ["AGAIN", "Claimed", "Holding", "Lease"]
 
 #: What clocks may differ in while a lease runs: a part of it, and seconds at least.
 DRIFT, LEAST_DRIFT = 0.01, 0.002
-FIRST_PAUSE, LONGEST_PAUSE = 0.004, 0.05
+#: Seconds after which who waits looks though nobody has told of a release: it may have been lost, or the holder died.
+LOOK: Final = 1.0
+#: The same while others can not be heard: at first, and at last.
+DEAF, LONGEST_DEAF = 0.008, 0.05
+#: Redis ends a lease at its next millisecond.
+AFTER: Final = 0.002
 AGAIN: Final = 0.25
 FOREVER: Final = float("inf")
+
+
+class Claimed(NamedTuple):
+    """What came of a claim."""
+
+    fence: int | None
+    """None if others hold it."""
+    remaining: float = FOREVER
+    """Seconds until they hold it no more, unless they renew it."""
 
 
 class Holding(Structure):
@@ -56,15 +71,16 @@ class Holding(Structure):
         ends = FOREVER if timeout is None else asyncio.get_running_loop().time() + timeout
         at_once = timeout == 0 or not self._turns.waiting(key)
         lease = await self._attempt(key) if at_once else None
-        if lease is None and timeout != 0:
+        if not isinstance(lease, Lease) and timeout != 0:
             lease = await self._wait(key, ends)
-        if lease is None:
+        if not isinstance(lease, Lease):
             raise LockTaken("others hold it")
         return lease
 
     async def try_acquire(self, id: Id) -> Lease | None:
         """What is held from now on; None if others hold it. Raises `StoreUnavailable` if nobody knows."""
-        return await self._attempt(self._key(id))
+        lease = await self._attempt(self._key(id))
+        return lease if isinstance(lease, Lease) else None
 
     async def renew(self, key: str, token: str) -> bool:
         """For `Lease`: hold on for the whole lifetime; False if it is not held any more."""
@@ -75,10 +91,9 @@ class Holding(Structure):
         try:
             return await self._release(key, token)
         finally:
-            self._turns.wake(key)
+            self._channels.tell(Topic(key))
 
-    async def _claim(self, key: str, token: str) -> int | None:
-        """The fence, or None if others hold it."""
+    async def _claim(self, key: str, token: str) -> Claimed:
         raise NotImplementedError
 
     async def _release(self, key: str, token: str) -> bool:
@@ -86,29 +101,38 @@ class Holding(Structure):
 
     async def _wait(self, key: str, ends: float) -> Lease | None:
         loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE
+        deaf = DEAF
         # One of each process asks Redis, the others wait for their turn.
-        async with self._turns.turn(key, ends) as turn:
-            while turn is not None:
-                lease = await self._attempt(key)
-                if lease is not None or loop.time() >= ends:
-                    return lease
-                await turn.pause(min(random.uniform(pause / 2, pause), ends - loop.time()))
-                pause = min(pause * 1.1, LONGEST_PAUSE)
-        return None
+        async with self._turns.turn(key, ends) as mine:
+            if not mine:
+                return None
+            with self._channels.waking(Topic(key)) as wake:
+                while True:
+                    wake.clear()
+                    lease = await self._attempt(key)
+                    if isinstance(lease, Lease):
+                        return lease
+                    left = ends - loop.time()
+                    if left <= 0:
+                        return None
+                    # The processes that wait do not all ask at the same moment.
+                    look = min(lease + random.uniform(AFTER, 2 * AFTER), random.uniform(LOOK / 2, LOOK))
+                    await wake.wait(min(look, left), deaf=deaf)
+                    deaf = min(deaf * 1.1, LONGEST_DEAF)
 
-    async def _attempt(self, key: str) -> Lease | None:
+    async def _attempt(self, key: str) -> Lease | float:
+        """What is held from now on, or the seconds that others hold it for at least, unless they let go."""
         token = f"{self._store.clock.origin}-{os.urandom(8).hex()}"
         since = asyncio.get_running_loop().time()
         try:
-            fence = await self._claim(key, token)
+            fence, remaining = await self._claim(key, token)
         except (StoreUnavailable, asyncio.CancelledError) as error:
             if not isinstance(error, StoreUnavailable) or error.maybe_applied:
                 # It may be held by now, by nobody.
                 _ = self.watchdog.spawn(self._disown(key, token))
             raise
         if fence is None:
-            return None
+            return remaining
         lease = Lease(self, key, token, fence, since)
         self.watchdog.keep(lease, since)
         return lease

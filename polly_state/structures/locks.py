@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from polly_state.commands import Acquire, Release, Renew
 from polly_state.errors import LeaseLost, StoreUnavailable
-from polly_state.structures.holding import AGAIN, Holding, Lease
+from polly_state.structures.holding import AGAIN, Claimed, Holding, Lease
 from polly_state.structures.keys import Id
 
 __all__ = ["Locks"]
@@ -44,9 +44,9 @@ class Locks(Holding):
         """See `Holding`."""
         return (await self._store.execute(Renew(key, token, self.lifetime))).value
 
-    async def _claim(self, key: str, token: str) -> int | None:
+    async def _claim(self, key: str, token: str) -> Claimed:
         grant = (await self._store.execute(Acquire(key, token, self.lifetime))).value
-        return grant.fence if grant.granted else None
+        return Claimed(grant.fence if grant.granted else None, grant.remaining)
 
     async def _release(self, key: str, token: str) -> bool:
         return (await self._store.execute(Release(key, token))).value

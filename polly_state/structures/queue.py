@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from polly_state.commands import Acknowledge, Enqueue, Handed, Item, Queued, Tak
 from polly_state.errors import CorruptValue, StoreUnavailable
 from polly_state.stamps import time_of
 from polly_state.store import Ack
-from polly_state.store.wakes import Wakes
+from polly_state.store.channels import Topic
 from polly_state.structures.base import Binding, Read, Structure, Ttl, positive, seconds
 from polly_state.structures.codec import Codec
 from polly_state.structures.keys import Family, Id
@@ -27,6 +26,8 @@ VISIBILITY: Final = 30.0
 DELIVERIES: Final = 5
 AWAY: Final = 0.1
 """Seconds until a listener looks whether Redis is back; nothing is sent while it is known to be away."""
+DEAF: Final = 0.5
+"""Seconds between looks while new messages are not told of."""
 DEAD_TTL: Final = 7 * 86_400.0
 
 
@@ -69,14 +70,13 @@ class Queue(Structure, Generic[T]):
     def __init__(self, binding: Binding, declared: type[T]) -> None:
         super().__init__(binding)
         self._codec = Codec(declared, max_bytes=binding.max_value_bytes)
-        self._wakes = Wakes() if binding.wakes is None else binding.wakes
         self._dead_key = Family(binding.family.namespace, f"{binding.family.name}.dead").key
 
     async def put(self, id: Id, value: T, *, require: Ack = ANY) -> Ack:
         """Put a message at the end."""
         key = self._key(id)
         ack = await self._ack(Enqueue(key, self._stamp(), self._codec.encode(value), self._ttl), require)
-        self._wakes.wake(key)
+        self._channels.tell(Topic(key))
         return ack
 
     async def take(
@@ -104,19 +104,19 @@ class Queue(Structure, Generic[T]):
         More than one at once is quicker, but whoever stops early has taken the others too: those come again later. It
         is woken by each message, over outages too, and sends nothing while there are none.
         """
-        with self._wakes.listening(self._key(id)) as woken:
+        with self._channels.waking(Topic(self._key(id))) as wake:
             while True:
-                woken.clear()
+                wake.clear()
                 try:
                     taken, left = await self._take(id, count, visibility, deliveries)
                 except StoreUnavailable:
-                    await _either(woken, AWAY)
+                    await wake.wait(AWAY, deaf=AWAY)
                     continue
                 for delivery in taken:
                     yield delivery
                 if not taken:
                     # Others have what is left, and may fail.
-                    await _either(woken, seconds(visibility) if left else None)
+                    await wake.wait(seconds(visibility) if left else None, deaf=DEAF)
 
     async def waiting(self, id: Id, count: int = FIRST) -> list[Message[T]]:
         """The first *count* messages, which stay; empty only if there is none."""
@@ -162,9 +162,3 @@ class Queue(Structure, Generic[T]):
 
     def _messages(self, items: list[Item]) -> list[Message[T]]:
         return [Message(item.stamp, self._codec.decode(item.content)) for item in items]
-
-
-async def _either(woken: asyncio.Event, timeout: float | None) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout):
-            await woken.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polly_state.commands import Enter, Keep, Leave
 from polly_state.structures.base import Binding, positive
-from polly_state.structures.holding import Holding
+from polly_state.structures.holding import Claimed, Holding
 from polly_state.structures.watchdog import Watchdog
 
 __all__ = ["Semaphore"]
@@ -22,8 +22,9 @@ class Semaphore(Holding):
         """See `Holding`."""
         return (await self._store.execute(Keep(key, token, self.lifetime))).value
 
-    async def _claim(self, key: str, token: str) -> int | None:
-        return 0 if (await self._store.execute(Enter(key, token, self._limit, self.lifetime))).value else None
+    async def _claim(self, key: str, token: str) -> Claimed:
+        entered = (await self._store.execute(Enter(key, token, self._limit, self.lifetime))).value
+        return Claimed(0 if entered else None)
 
     async def _release(self, key: str, token: str) -> bool:
         return (await self._store.execute(Leave(key, token))).value

@@ -6,31 +6,17 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-__all__ = ["Turn", "Turns"]
+__all__ = ["Turns"]
 
 FOREVER = float("inf")
 
 
 class Turn:
-    """The turn of whoever asks for one key, and those behind."""
+    """The turn of whoever waits for one key, and those behind."""
 
     def __init__(self) -> None:
         self.tasks = 0
         self.lock = asyncio.Lock()
-        self._freed = asyncio.Event()
-
-    async def pause(self, seconds: float) -> None:
-        """Wait so long, or until it may be free."""
-        self._freed.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._freed.wait()
-        except TimeoutError:
-            pass
-
-    def wake(self) -> None:
-        """End a pause."""
-        self._freed.set()
 
 
 class Turns:
@@ -43,15 +29,9 @@ class Turns:
         """Whether anybody waits for *key*."""
         return key in self._turns
 
-    def wake(self, key: str) -> None:
-        """What is at *key* may be free."""
-        turn = self._turns.get(key)
-        if turn is not None:
-            turn.wake()
-
     @asynccontextmanager
-    async def turn(self, key: str, ends: float) -> AsyncGenerator[Turn | None]:
-        """Wait for one's turn; None if it does not come until *ends*, in the loop's time."""
+    async def turn(self, key: str, ends: float) -> AsyncGenerator[bool]:
+        """Wait for one's turn; False if it does not come until *ends*, in the loop's time."""
         turn = self._turns.setdefault(key, Turn())
         turn.tasks += 1
         mine = False
@@ -61,7 +41,7 @@ class Turns:
                     mine = await turn.lock.acquire()
             except TimeoutError:
                 pass
-            yield turn if mine else None
+            yield mine
         finally:
             if mine:
                 turn.lock.release()

@@ -7,6 +7,7 @@ import asyncio
 from polly_state import Settings
 from polly_state.cache import CacheService
 from polly_state.lifetime import Lifetime
+from polly_state.store.channels import Channels
 from tests.outages import Record
 from tests.stores import LocalBench
 
@@ -25,7 +26,11 @@ class Virtual:
         self.service = self.process()
 
     def process(self):
-        return CacheService(self.bench.store, self._settings, self.record)
+        service, channels = CacheService(self.bench.store, self._settings, self.record), Channels()
+        # Nobody tells one of them what the others do.
+        channels.on_want = lambda: None
+        service.open(channels)
+        return service
 
     def family(self, declared=object, lifetime=BRIEF, name="family"):
         return self.service.family(name, declared, lifetime=lifetime)

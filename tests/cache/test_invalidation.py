@@ -11,6 +11,7 @@ import pytest
 from polly_state import BreakerSettings, Mode, PollyState
 from polly_state.commands import DropEntry, EndLoad, PutEntry
 from polly_state.lifetime import Lifetime
+from polly_state.store.channels import Channels, Topic
 from polly_state.testing import FaultProxy, Server
 from tests.cache.caches import Source, Virtual
 from tests.outages import in_thread, settings_for, state_at, until
@@ -142,8 +143,8 @@ class Scheduled:
         await self.turns()
         answer = await self._store.execute(command, *args)
         if isinstance(command, (EndLoad, PutEntry, DropEntry)):
-            for tell in self.tell:
-                tell(command.key.encode())
+            for channels in self.tell:
+                channels.tell(Topic(command.key))
         await self.turns()
         return answer
 
@@ -153,14 +154,6 @@ class Scheduled:
     async def turns(self, most=5):
         for _ in range(self._choice(range(most + 1))):
             await asyncio.sleep(0)
-
-
-class Ready:
-    async def ready(self):
-        return True
-
-    async def aclose(self):
-        pass
 
 
 class Schedule:
@@ -222,7 +215,8 @@ async def schedules(count, seed):
     virtual.bench.store = store
     services = [virtual.process() for _ in range(2)]
     for service in services:
-        service.open(lambda channel, tell: (store.tell.append(tell), Ready())[1])
+        store.tell.append(channels := Channels())
+        service.open(channels)
     stale = []
     for number in range(count):
         stale += await Schedule(store, services, number, choice).run()

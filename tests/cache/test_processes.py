@@ -14,6 +14,7 @@ import pytest
 
 from polly_state import BreakerSettings, Mode
 from polly_state.commands import EndLoad
+from polly_state.store.channels import Topic
 from polly_state.testing import Server
 from tests.cache.caches import Source
 from tests.outages import PATIENCE, in_thread, state_at, until
@@ -107,8 +108,8 @@ async def test_who_waits_is_woken_not_polling(server):
         assert mine.loads == 0
 
 
-@pytest.mark.parametrize("message", [b"another key", None])
-async def test_a_lost_channel_only_costs_time(server, message):
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_lost_channel_only_costs_time(server, gone):
     namespace = secrets.token_hex(4)
     async with state_at(server.url, namespace=namespace) as here, state_at(server.url, namespace=namespace) as there:
         slow, mine = Source("theirs", takes=0.3), Source("mine")
@@ -116,9 +117,12 @@ async def test_a_lost_channel_only_costs_time(server, message):
         await until(lambda: slow.loads)
         waiting = asyncio.create_task(here.cache.family("own", str, ttl=60).get_or_load(1, mine))
         await asyncio.sleep(0.05)
-        if message is None:
-            await here.cache._shared.wakeups._channel.aclose()
-        here.cache._shared.wakeups._tell(message)
+        if gone:
+            await here._stack._subscriber.aclose()
+            here._channels.on_want = lambda: None
+            here._channels.silent(away=True)
+        else:
+            here._channels.tell(Topic(here.cache.family("own", str, ttl=60)._key(1)))
         assert [await waiting, await loading] == ["theirs", "theirs"]
         assert mine.loads == 0
 
@@ -127,10 +131,13 @@ async def test_the_end_of_a_load_is_told_though_it_stored_nothing(server):
     namespace = secrets.token_hex(4)
     async with state_at(server.url, namespace=namespace) as here, state_at(server.url, namespace=namespace) as there:
         cache = here.cache.family("own", str, ttl=60)
-        async with here.cache._shared.wakeups.hear(cache._key(1)) as hearing:
+        topic = Topic(cache._key(1))
+        with here._channels.waking(topic) as wake:
+            await until(lambda: here._channels.hears(topic))
+            wake.clear()
             await there._store.execute(EndLoad(cache._key(1), "nobody", None))
             async with asyncio.timeout(PATIENCE):
-                await hearing.wait(PATIENCE * 2)
+                await wake.wait(PATIENCE * 2, deaf=PATIENCE * 2)
 
 
 async def test_a_user_who_may_not_listen_still_shares_loads(binary):

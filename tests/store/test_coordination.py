@@ -9,6 +9,7 @@ import pytest
 
 from polly_state import Deadlines, LeaseLost, Mode, Origin, Rule, StoreUnavailable
 from polly_state.commands import Acquire, Release
+from polly_state.structures import holding
 from polly_state.testing import Server
 from tests.outages import QUICK, cut, in_thread, mend, state_at, until
 from tests.testing.wire import ask
@@ -192,3 +193,72 @@ async def test_processes_are_counted_while_redis_is_there(server, namespace):
             await state.limiter("api", rule).admit("x")
         await until(lambda: two.processes == 2)
         assert one.processes in (1, 2)
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Nobody looks of their own accord."""
+    for pause in ("LOOK", "DEAF", "LONGEST_DEAF"):
+        monkeypatch.setattr(holding, pause, 1000.0)
+
+
+def handles(state):
+    return state.locks("l"), state.semaphore("s", 1)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("kind", [0, 1])
+async def test_a_release_wakes_who_waits_in_another_process(server, namespace, other, kind):
+    async with state_at(server.url, namespace=namespace) as state:
+        held = await handles(other)[kind].acquire("a")
+        waiter = asyncio.create_task(handles(state)[kind].acquire("a"))
+        await until(lambda: any(map(state._channels.hears, state._channels.topics)))
+        await asyncio.sleep(0.05)
+        await held.release()
+        assert (await asyncio.wait_for(waiter, 10)).held
+
+
+@pytest.mark.usefixtures("patient")
+async def test_the_lock_of_who_has_died_is_had_when_its_lease_ends(server, namespace, other):
+    async with state_at(server.url, namespace=namespace) as state:
+        locks = state.locks("l")
+        await other._store.execute(Acquire(locks._key("a"), "dead", 0.3))
+        assert (await asyncio.wait_for(locks.acquire("a"), 10)).held
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_who_is_not_told_of_a_release_looks(server, namespace, other, monkeypatch, deaf):
+    monkeypatch.setattr(holding, "LOOK", 1000.0 if deaf else 0.1)
+    async with state_at(server.url, namespace=namespace) as state:
+        if deaf:
+            await state._stack._subscriber.aclose()
+            state._channels.on_want = lambda: None
+        locks = state.locks("l")
+        await other.locks("l").acquire("a")
+        waiter = asyncio.create_task(locks.acquire("a"))
+        await until(lambda: deaf or any(map(state._channels.hears, state._channels.topics)))
+        ask(server.url, f"DEL {locks._key('a')}")
+        assert (await asyncio.wait_for(waiter, 10)).held
+
+
+async def test_of_all_who_wait_in_a_process_one_asks(server, namespace, other):
+    async with state_at(server.url, namespace=namespace) as state:
+        locks, order = state.locks("l"), []
+
+        async def work(number):
+            async with locks.hold("a"):
+                order.append(number)
+
+        held = await other.locks("l").acquire("a")
+        waiters = [asyncio.create_task(work(0))]
+        await until(lambda: any(map(state._channels.hears, state._channels.topics)))
+        waiters += [asyncio.create_task(work(number)) for number in range(1, 20)]
+        await asyncio.sleep(0.1)
+        asked = state.statistics().operations["Acquire"].operations
+        # At once, in its turn, and when releases were heard of.
+        assert asked <= 4
+        await held.release()
+        await asyncio.wait_for(asyncio.gather(*waiters), 10)
+        assert order == sorted(order)
+        # No more than one in vain for each, when a task is woken for the turn of another.
+        assert state.statistics().operations["Acquire"].operations - asked <= 40

@@ -94,8 +94,8 @@ async def test_a_task_behind_others_gives_up_in_time(locks):
 
 
 async def test_a_release_wakes_who_waits_in_the_same_process(locks, monkeypatch):
-    monkeypatch.setattr(holding, "FIRST_PAUSE", 1000.0)
-    monkeypatch.setattr(holding, "LONGEST_PAUSE", 1000.0)
+    for pause in ("LOOK", "DEAF", "LONGEST_DEAF"):
+        monkeypatch.setattr(holding, pause, 1000.0)
     lease = await locks.acquire("a")
     waiter = asyncio.create_task(locks.acquire("a"))
     await asyncio.sleep(0.05)

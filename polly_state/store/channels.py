@@ -1,0 +1,150 @@
+"""Channels: who listens for what, in this process; a subscriber brings what other processes tell."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+__all__ = ["Channels", "Listener", "Topic", "Wake"]
+
+
+class Topic(NamedTuple):
+    """What one can listen for: what is published on a channel or, with *key*, any change of what is at a key."""
+
+    name: str
+    key: bool = False
+
+
+class Listener:
+    """Who listens for one topic. What happens is told at once, on the event loop, so each of these must be quick."""
+
+    def told(self, message: bytes) -> None:
+        """Somebody has published *message*."""
+
+    def stirred(self) -> None:
+        """Something may have come, or changed, by whom nobody was told."""
+
+    def heard(self) -> None:
+        """Whatever others tell is heard from now on; what they told before may have been missed."""
+
+    def lost(self) -> None:
+        """What others tell is not heard from now on."""
+
+
+class Wake(Listener):
+    """Wakes who waits instead of asking again and again. To be woken means to look, whatever the reason."""
+
+    def __init__(self, channels: Channels, topic: Topic) -> None:
+        self._channels = channels
+        self._topic = topic
+        self._event = asyncio.Event()
+
+    def told(self, message: bytes) -> None:  # noqa: ARG002 - it is looked at where it is
+        """See `Listener`."""
+        self._event.set()
+
+    def stirred(self) -> None:
+        """See `Listener`."""
+        self._event.set()
+
+    def heard(self) -> None:
+        """See `Listener`."""
+        self._event.set()
+
+    def lost(self) -> None:
+        """See `Listener`."""
+        self._event.set()
+
+    def clear(self) -> None:
+        """Look now: what happens from here on wakes."""
+        self._event.clear()
+
+    async def wait(self, seconds: float | None = None, *, deaf: float) -> None:
+        """Wait to be woken, for *seconds* at most, and for *deaf* seconds while others are not heard."""
+        if not self._channels.hears(self._topic):
+            deaf *= random.uniform(0.5, 1.0)
+            seconds = deaf if seconds is None else min(seconds, deaf)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+
+
+class Channels:
+    """The listeners by topic, and what is heard of other processes at present."""
+
+    def __init__(self) -> None:
+        self.on_want: Callable[[], None] | None = None
+        """Told that somebody listens for a topic that is not heard; None where there are no other processes."""
+        self._listeners: dict[Topic, dict[Listener, None]] = {}
+        self._heard: set[Topic] = set()
+        self._away = False
+
+    @property
+    def topics(self) -> set[Topic]:
+        """What somebody listens for."""
+        return set(self._listeners)
+
+    def hears(self, topic: Topic) -> bool:
+        """Whether whatever anybody tells of it is heard."""
+        return self.on_want is None or topic in self._heard
+
+    @contextmanager
+    def listening(self, topic: Topic, listener: Listener) -> Generator[None]:
+        """Let *listener* be told of *topic* for the length of the block."""
+        listeners = self._listeners.setdefault(topic, {})
+        listeners[listener] = None
+        if self._away:
+            listener.lost()
+        if not self.hears(topic) and self.on_want is not None:
+            self.on_want()
+        try:
+            yield
+        finally:
+            del listeners[listener]
+            if not listeners:
+                del self._listeners[topic]
+
+    @contextmanager
+    def waking(self, topic: Topic) -> Generator[Wake]:
+        """What wakes whenever something may have come of *topic*, for the length of the block."""
+        wake = Wake(self, topic)
+        with self.listening(topic, wake):
+            yield wake
+
+    def tell(self, topic: Topic, message: bytes = b"") -> None:
+        """Tell those in this process who listen for *topic*."""
+        for listener in self._listeners.get(topic, ()):
+            listener.told(message)
+
+    def stir(self, name: str) -> None:
+        """What is at a key was changed by this process, without Redis."""
+        for listener in self._listeners.get(Topic(name, key=True), ()):
+            listener.stirred()
+
+    def stir_all(self) -> None:
+        """Anything may have changed."""
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.stirred()
+
+    def heard(self, topic: Topic) -> None:
+        """For the subscriber: *topic* is heard from now on."""
+        self._heard.add(topic)
+        for listener in self._listeners.get(topic, ()):
+            listener.heard()
+
+    def missed(self, topic: Topic) -> None:
+        """For the subscriber: *topic* is not heard at the moment, and soon will be."""
+        self._heard.discard(topic)
+
+    def silent(self, *, away: bool) -> None:
+        """For the subscriber: nothing is heard from now on, and *away* if that is for want of a Redis."""
+        self._heard.clear()
+        away, self._away = away and not self._away, away
+        if away:
+            for listeners in self._listeners.values():
+                for listener in listeners:
+                    listener.lost()
