@@ -67,6 +67,13 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def endurance(session: nox.Session) -> None:
+    """Use inboxes and locks for long, killing whoever does: `nox -s endurance -- --only inbox`, or `-- --short`."""
+    install(session, "test")
+    session.run("python", "-m", "tests.endurance", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Run every sample of the README and the docs."""
     install(session, "test")

@@ -14,6 +14,8 @@ from benchmarks import (
     degraded,
     degraded_write,
     get_or_load,
+    history,
+    inbox,
     labels,
     latency,
     limiter,
@@ -32,7 +34,7 @@ from benchmarks.run import Report
 
 OUTAGES = (degraded, degraded_write, recovery, replay)
 CACHES = (near_cache, staleness, tracking, get_or_load, stampede, tags, codec)
-MODULES = (throughput, latency, labels, startup, limiter, locks, *OUTAGES, *CACHES)
+MODULES = (throughput, latency, labels, startup, limiter, locks, inbox, history, *OUTAGES, *CACHES)
 BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

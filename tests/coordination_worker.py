@@ -1,4 +1,4 @@
-"""A process that limits itself, or locks: `coordination_worker.py URL NAMESPACE JOB ARGUMENT`, results as JSON.
+"""A process that limits itself: `coordination_worker.py URL NAMESPACE JOB ARGUMENT`, results as JSON.
 
 It says "ready", and begins when it is told to on its standard input.
 """
@@ -6,20 +6,16 @@ It says "ready", and begins when it is told to on its standard input.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
 import sys
 import time
-from pathlib import Path
 
-from polly_state import Deadlines, LeaseLost, PollyState, Quota, Rule, Settings, StoreUnavailable
+from polly_state import Deadlines, PollyState, Quota, Rule, Settings
 from polly_state.address import Address
 
 CALLERS = 50
 PROCESSES = 4
 PATIENCE = 20.0
-LOCK_TTL = 0.4
 PACE = 0.003
 WINDOW = 0.7
 
@@ -59,43 +55,7 @@ async def ask_on(state: PollyState, seconds: str) -> dict[str, list[float]]:
     return admitted
 
 
-async def lock(state: PollyState, name: str) -> dict[str, int]:
-    """Write under a lock until there is a file that says stop: each time a beginning and an end, with the fence."""
-    locks = state.locks("work", ttl=LOCK_TTL)
-    outcomes = {"done": 0, "refused": 0, "lost": 0, "away": 0}
-    path = Path(name)
-    while not stopped(path):
-        try:
-            async with locks.hold("a", timeout=5) as lease:
-                begun = write(path, lease.fence, "begin")
-                # Some hold it for long, so that they are stopped, and flushed away, in the middle.
-                await asyncio.sleep(0.05 if lease.fence % 8 == 0 else 0.001)
-                outcomes["done" if begun and write(path, lease.fence, "end") else "refused"] += 1
-        except LeaseLost:
-            outcomes["lost"] += 1
-        except StoreUnavailable:
-            outcomes["away"] += 1
-            await asyncio.sleep(0.005)
-    return outcomes
-
-
-def stopped(path: Path) -> bool:
-    return path.with_suffix(".stop").exists()
-
-
-def write(path: Path, fence: int, what: str) -> bool:
-    """What a fenced resource does: refuse who comes with a lower fence than it has seen."""
-    with path.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(max(0, path.stat().st_size - 200))
-        last = file.read().splitlines()
-        if last and int(last[-1].split()[0]) > fence:
-            return False
-        file.write(f"{fence} {os.getpid()} {what}\n")
-        return True
-
-
-JOBS = {"admit": admit, "ask": ask_on, "lock": lock}
+JOBS = {"admit": admit, "ask": ask_on}
 
 
 def say(what: object) -> None:

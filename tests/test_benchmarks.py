@@ -11,7 +11,7 @@ import time
 import pytest
 from redis.asyncio import Redis
 
-from benchmarks import degraded_write, labels, near_cache, recovery, replay
+from benchmarks import degraded_write, history, inbox, labels, near_cache, recovery, replay
 from benchmarks.__main__ import main
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.run import Plan, Report, Window, opened, paired, row, turns
@@ -74,6 +74,17 @@ async def test_what_an_outage_costs_is_measured_in_each_phase_and_nothing_is_los
     ]
     assert all(line["lost"] == 0 < line["pending"] <= 3 * 2 * 10 for line in drains)
     assert all(line["answered"] > 0 for line in report.rows if line["op"] in recovery.PHASES)
+
+
+@pytest.mark.blocking
+async def test_messages_and_tracks_are_measured_beside_bare_commands(monkeypatch):
+    monkeypatch.setattr(inbox, "DELIVERIES", 5)
+    monkeypatch.setattr(history, "TASKS", (1, 3))
+    found = await inbox.run(Plan(1, 0.02))
+    assert {"through/redis_py@50", "delivery_p99/promise"} < set(found.ratios)
+    assert [line["commands_s"] for line in found.rows if line["op"] == "idle"] == [0.0]
+    found = await history.run(Plan(1, 0.01))
+    assert {"ours_add/redis_py@1", "bare_add/redis_py@3", "ours_duplicate/redis_py@3"} < set(found.ratios)
 
 
 async def test_what_is_not_there_is_lost(server):

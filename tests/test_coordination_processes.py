@@ -1,10 +1,9 @@
-"""Processes under the same limits and locks, while they are stopped and Redis goes, forgets and loses replies."""
+"""Processes under the same limits, with Redis and without; `tests.endurance` does the same for locks."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
 import secrets
 import signal
 import sys
@@ -13,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from polly_state.testing import FaultProxy, Server
+from polly_state.testing import FaultProxy
 from tests.coordination_worker import WINDOW
-from tests.outages import in_thread
-from tests.testing.wire import ask
 
 WORKER = Path(__file__).with_name("coordination_worker.py")
 ROOT = WORKER.parent.parent
@@ -79,47 +76,3 @@ async def test_4_processes_share_a_limit_while_redis_is_away(server):
     windows = [sum(start <= moment < start + WINDOW for moment in times) for start in starts]
     assert len(windows) >= 3
     assert all(60 <= admitted <= 110 for admitted in windows), windows
-
-
-async def test_no_fenced_writes_overlap_whatever_happens(binary, tmp_path):
-    path, chance = tmp_path / "written", random.Random(5)
-    async with (
-        Server(binary) as server,
-        FaultProxy(server.url) as proxy,
-        workers(proxy.url, "lock", path, 8) as started,
-    ):
-        processes, results = started
-        lengths = []
-        for _ in range(2):
-            await asyncio.sleep(0.2)
-            last = int(lines(path)[-1][1])
-            stopped = [process for process in chance.sample(processes, 2) if process.pid != last]
-            stopped += [process for process in processes if process.pid == last]
-            for process in stopped:
-                process.send_signal(signal.SIGSTOP)
-            for _ in range(7):
-                proxy.drop_replies()
-                await asyncio.sleep(0.005)
-                proxy.heal()
-                await asyncio.sleep(0.08)
-            await in_thread(lambda: ask(server.url, "FLUSHALL"))
-            for process in stopped:
-                process.send_signal(signal.SIGCONT)
-            lengths.append(len(lines(path)))
-        await asyncio.sleep(0.3)
-        lengths.append(len(lines(path)))
-        path.with_suffix(".stop").touch()
-        outcomes = await results()
-    written = lines(path)
-    # Every flush was followed by more: what came after had higher fences.
-    assert lengths == sorted(set(lengths))
-    owners = {}
-    for fence, owner, _ in written:
-        assert owners.setdefault(fence, owner) == owner, "two processes had the same fence"
-    ended = [at for at, line in enumerate(written) if line[2] == "end"]
-    assert all(written[at - 1] == [*written[at][:2], "begin"] for at in ended), "another wrote in between"
-    assert len(ended) == sum(outcome["done"] for outcome in outcomes) >= 50
-
-
-def lines(path):
-    return [line.split() for line in path.read_text().splitlines()]

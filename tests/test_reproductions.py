@@ -9,7 +9,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from polly_state import Bounds, BreakerSettings, Mode, PollyState, Settings, StateUnavailable, UnsupportedValue
+from polly_state import (
+    Bounds,
+    BreakerSettings,
+    Mode,
+    PollyState,
+    Quota,
+    Rule,
+    Settings,
+    StateUnavailable,
+    UnsupportedValue,
+)
 from polly_state.commands import Delete, Get, Set
 from polly_state.services.inboxes import Letter
 from polly_state.testing import FaultProxy, Server
@@ -146,6 +156,53 @@ async def test_a8_50_concurrent_increments_of_a_guilds_counter_count_50(server):
     async with state_at(server.url, namespace=f"a8-{secrets.token_hex(4)}") as state:
         counts = await asyncio.gather(*(state.guilds.autoplay.add("guild") for _ in range(50)))
         assert sorted(counts) == list(range(1, 51))
+
+
+@pytest.mark.parametrize("rule", [Rule("even", 5, 86_400), Quota("day", 5, 8_640_000)], ids=lambda rule: rule.name)
+async def test_a9_50_concurrent_checks_of_2_clients_are_allowed_5_times(server, rule):
+    namespace = f"a9-{secrets.token_hex(4)}"
+    async with state_at(server.url, namespace=namespace) as one, state_at(server.url, namespace=namespace) as two:
+        found = await asyncio.gather(*(state.limiter("limits", rule).admit("x") for state in (one, two) * 25))
+        assert sum(decision.allowed for decision in found) == 5
+
+
+@pytest.mark.parametrize("rule", [Rule("even", 3, 86_400), Quota("day", 3, 8_640_000)], ids=lambda rule: rule.name)
+async def test_a10_what_remains_is_what_is_left_after_each_call(server, rule):
+    async with state_at(server.url, namespace=f"a10-{secrets.token_hex(4)}") as state:
+        limits = state.limiter("limits", rule)
+        assert [(await limits.admit("x")).remaining for _ in range(4)] == [2, 1, 0, 0]
+
+
+async def test_a11_what_one_has_locked_no_other_can_release(server):
+    namespace = f"a11-{secrets.token_hex(4)}"
+    async with state_at(server.url, namespace=namespace) as one, state_at(server.url, namespace=namespace) as two:
+        assert (await one.leases("rooms").claim("x", "A", ttl=30)).granted
+        assert not await two.leases("rooms").release("x", "B")
+        assert not (await two.leases("rooms").claim("x", "C", ttl=30)).granted
+        assert (await two.leases("rooms").holder("x")).owner == "A"
+
+
+async def test_a11_nor_can_who_has_lost_it_release_it_from_the_next_holder(server):
+    namespace = f"a11-{secrets.token_hex(4)}"
+    async with state_at(server.url, namespace=namespace) as one, state_at(server.url, namespace=namespace) as two:
+        late = await one.locks().acquire("x")
+        ask(server.url, f"DEL {namespace}:locks:{{x}}")
+        current = await two.locks().acquire("x")
+        assert not await late.release()
+        assert await one.locks().try_acquire("x") is None
+        assert await current.release()
+
+
+async def test_a12_to_look_whether_a_lock_is_taken_takes_nothing(server):
+    namespace = f"a12-{secrets.token_hex(4)}"
+    async with state_at(server.url, namespace=namespace) as one, state_at(server.url, namespace=namespace) as two:
+        for locks in (one.locks(), one.leases("rooms")):
+            with pytest.raises(TypeError, match=r"iterable|container"):
+                _ = "x" in locks
+        assert await one.leases("rooms").holder("x") is None
+        assert ask(server.url, f"EXISTS {namespace}:locks:{{x}} {namespace}:rooms:{{x}}") == [b":0"]
+        assert (await two.leases("rooms").claim("x", "B", ttl=30)).granted
+        assert await two.locks().try_acquire("x") is not None
 
 
 @pytest.mark.parametrize("outage", [False, True], ids=["redis", "outage"])

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import re
 
 import pytest
 
 from polly_state import CommandRejected, CorruptValue, Fields, Members, StoreUnavailable, UnsupportedValue, Values
-from polly_state.commands import Get, GetFields, PatchFields, PutMember, SwapFields, TakeValue, TimeToLive, companion
+from polly_state.commands import (
+    Get,
+    GetFields,
+    Outdated,
+    PatchFields,
+    PutMember,
+    SwapFields,
+    TakeValue,
+    TimeToLive,
+    companion,
+)
 from polly_state.store import Ack
 from polly_state.structures import Binding, Family
 
 TTL = 50.0
 BRIEF = 0.06
+LIMITS = (5, 32, 33, 90)
+"""Below, at and above how many the script knows the order of."""
 
 
 @pytest.fixture
@@ -140,6 +154,49 @@ async def test_an_older_put_neither_overwrites_nor_pushes_out_a_newer_one(store)
     await store.attempt(PutMember(key, stamps[2], "c", b"1", TTL, 2, TTL))
     assert await store.attempt(PutMember(key, stamps[0], "a", b"1", TTL, 2, TTL)) == ("a",)
     assert set(await store.do(GetFields(key))) == {"b", "c"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_of_very_many_the_oldest_go_in_their_order_however_they_arrive(redis_store, local, seed):
+    """The order is only partly known to the script, and looked at anew when that part is used up or outdated."""
+    chance, key, limit = random.Random(seed), redis_store.key(), LIMITS[seed]
+    stamps = [redis_store.stamp() for _ in range(300)]
+    late = sorted(range(300), key=lambda number: number + (chance.uniform(0, 60) if chance.random() < 0.1 else 0))
+    names = [f"member {chance.randrange(150)}" for _ in stamps]
+    for number in late:
+        stamp, name = stamps[number], names[number]
+        command = PutMember(key, stamp, name, b"1", TTL, limit, TTL)
+        if chance.random() < 0.05:
+            command = PatchFields(key, stamp, {name: None})
+        results = []
+        for bench in (redis_store, local):
+            try:
+                results.append(await bench.attempt(command))
+            except Outdated:
+                results.append("outdated")
+        assert results[0] == results[1]
+    assert await redis_store.do(GetFields(key)) == await local.do(GetFields(key))
+
+
+async def test_a_put_looks_at_all_members_only_now_and_then(redis_store):
+    key = redis_store.key()
+
+    async def looks(count, start):
+        before = await calls(redis_store, "hgetall")
+        for number in range(start, start + count):
+            await redis_store.do(PutMember(key, redis_store.stamp(), str(number), b"1", TTL, 200, TTL))
+        return await calls(redis_store, "hgetall") - before
+
+    if not isinstance(await redis_store.ask("INFO", "commandstats"), bytes):
+        pytest.skip("this server counts no commands")
+    assert await looks(200, 0) <= 2
+    assert await looks(100, 200) <= 5
+    assert len(await redis_store.do(GetFields(key))) == 200
+
+
+async def calls(store, command):
+    found = re.search(rb"cmdstat_%s:calls=(\d+)" % command.encode(), await store.ask("INFO", "commandstats"))
+    return 0 if found is None else int(found[1])
 
 
 async def test_to_touch_while_others_remove_and_put_brings_nothing_back(store, handle):

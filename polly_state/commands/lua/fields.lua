@@ -8,15 +8,18 @@ for at = 3, #ARGV, 3 do
 end
 if newest > stamp then return outdated(newest) end
 local at, settles = ending(KEYS[1], KEYS[2], stamp, ARGV[2])
-local dropped = false
+local dropped, set = false, false
 for at = 3, #ARGV, 3 do
     if ARGV[at + 1] == 'set' then
+        set = true
         redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 2])
         redis.call('HSET', KEYS[2], 'f:' .. ARGV[at], stamp)
     else
         dropped = true
     end
 end
+-- What is known of the order of members, which are not put this way.
+if set then redis.call('HDEL', KEYS[2], '~oldest') end
 -- Only now, so that a hash which is never empty keeps its time.
 for at = 3, dropped and #ARGV or 0, 3 do
     if ARGV[at + 1] == 'del' then

@@ -19,6 +19,8 @@ for _, operation in ipairs({'set', 'del'}) do
     for at = first, #ARGV, 3 do
         if ARGV[at + 1] == operation then
             if operation == 'set' then
+                -- Of members, whose order may be known, it may be the oldest now.
+                redis.call('HDEL', KEYS[2], '~oldest')
                 redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 2])
             else
                 redis.call('HDEL', KEYS[1], ARGV[at])

@@ -8,6 +8,7 @@ if all > held then held = all end
 if held > stamp then return outdated(held) end
 local at, settles = ending(KEYS[1], KEYS[2], stamp, ARGV[2])
 local on = redis.call('HGET', KEYS[1], field) ~= ARGV[4]
+redis.call('HDEL', KEYS[2], '~oldest') -- as in fields.lua
 redis.call('HSET', KEYS[1], field, on and ARGV[4] or ARGV[5])
 redis.call('HSET', KEYS[2], 'f:' .. field, stamp)
 claim(KEYS[2], 'c:' .. field, stamp, on and '1' or '0')
