@@ -133,8 +133,8 @@ PARTS = (
     "snapshots",
     "store",
     "state",
-    "commands",
     "structures",
+    "commands",
     "cache",
 )
 

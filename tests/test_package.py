@@ -346,6 +346,10 @@ def test_what_is_public_is_found_when_it_is_asked_for():
     first = "import polly_state; assert 'PollyState' not in vars(polly_state); print({})"
     for name in ("PollyState", "Cache", "Rule", "StateError"):
         assert name in python(first.format(f"polly_state.{name}.__name__"))
+    for node in ast.walk(tree(ROOT / "__init__.py")):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("polly_state."):
+            for alias in node.names:
+                assert getattr(polly_state, alias.name) is getattr(importlib.import_module(node.module), alias.name)
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         _ = polly_state.Nonsense
     assert set(polly_state.__all__) <= set(dir(polly_state))
