@@ -23,6 +23,7 @@ from polly_state.commands.entries import (
     PutEntry,
     RenewLoad,
     loads_channel,
+    of_cache,
 )
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
@@ -111,6 +112,7 @@ __all__ = [
     "entered",
     "load_scripts",
     "loads_channel",
+    "of_cache",
     "outlived",
     "stamp_of",
 ]

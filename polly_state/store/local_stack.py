@@ -47,6 +47,7 @@ class LocalStack:
         self._wakes = wakes
         self._overlay: Overlay | None = None
         self._upkeep: Upkeep | None = None
+        self._store: LocalStore | None = None
 
     async def open(self) -> Store:
         """See `Stack`."""
@@ -59,7 +60,8 @@ class LocalStack:
             await self._overlay.load()
             self._upkeep = Upkeep((TIDY_INTERVAL, self._tidy), (LOOK_INTERVAL, self._look))
             self._upkeep.start()
-        return LocalStore(self._keyspace, self._clock, self._overlay)
+        self._store = LocalStore(self._keyspace, self._clock, self._overlay)
+        return self._store
 
     async def aclose(self) -> None:
         """See `Stack`."""
@@ -109,8 +111,7 @@ class LocalStack:
         return None
 
     async def _look(self) -> None:
-        if self._overlay is not None and self._overlay.journal.stirred():
-            self._overlay.catch_up()
+        if self._store is not None and self._store.look():
             self._wakes.wake_all()
 
     async def _tidy(self) -> None:
