@@ -20,6 +20,7 @@ from benchmarks import (
     latency,
     limiter,
     locks,
+    memory,
     near_cache,
     recovery,
     replay,
@@ -33,7 +34,7 @@ from benchmarks import (
 from benchmarks.run import Report
 
 OUTAGES = (degraded, degraded_write, recovery, replay)
-CACHES = (near_cache, staleness, tracking, get_or_load, stampede, tags, codec)
+CACHES = (near_cache, memory, staleness, tracking, get_or_load, stampede, tags, codec)
 MODULES = (throughput, latency, labels, startup, limiter, locks, inbox, history, *OUTAGES, *CACHES)
 BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 

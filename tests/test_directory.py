@@ -9,8 +9,15 @@ import textwrap
 
 import pytest
 
-from polly_state import Ack, Address, ConfigurationError, Mode, Origin, PollyState, Settings
-from polly_state.testing import FaultProxy, Server
+from polly_state import Ack, Address, ConfigurationError, Lifetime, Mode, Origin, PollyState, Settings
+from polly_state.commands import DropEntry, Get, PutEntry, SetRegister
+from polly_state.keyspace import Keyspace
+from polly_state.stamps import HybridClock
+from polly_state.store import LocalStore
+from polly_state.store.journal import TOLD_FOR
+from polly_state.store.overlay import Overlay
+from polly_state.store.sqlite_journal import SqliteJournal
+from polly_state.testing import Clock, FaultProxy, Server
 from tests.outages import QUICK, in_thread, state_at, until
 
 pytestmark = pytest.mark.blocking
@@ -158,3 +165,107 @@ async def test_a_purge_leaves_nothing_in_the_directory(tmp_path):
         assert await state.map("m", int).get("a") is None
     async with alone(tmp_path / "s") as state:
         assert await state.map("m", int).get("a") is None
+
+
+def cached(state, lifetime=Lifetime(ttl=600, stale=0.0)):  # noqa: B008 - it is frozen
+    return state.cache.family("own", int, lifetime=lifetime)
+
+
+async def test_without_a_redis_what_is_dropped_or_set_in_a_cache_is_so_for_all_processes(tmp_path):
+    async with alone(tmp_path / "s") as one, alone(tmp_path / "s") as two:
+        mine, theirs = cached(one), cached(two)
+        for number in range(10):
+            await theirs.set(1, number)
+            await theirs.set(2, number)
+            assert await mine.get_or_load(1, loader(-number)) == -number
+            assert await theirs.get(1) == number, "a load is for who loads"
+            await mine.delete_many([1, 2])
+            assert await theirs.get_many([1, 2]) == {}
+            await theirs.set(1, number)
+            await mine.set(1, -number)
+            assert await theirs.get(1) is None
+            assert await mine.get(1) == -number
+
+
+def loader(value, gate=None):
+    async def load(_):
+        if gate is not None:
+            await gate.wait()
+        return value
+
+    return load
+
+
+async def test_nor_is_kept_there_what_is_loaded_meanwhile(tmp_path):
+    async with alone(tmp_path / "s") as one, alone(tmp_path / "s") as two:
+        gate = asyncio.Event()
+        late = asyncio.create_task(cached(two).get_or_load(1, loader(1, gate)))
+        await until(lambda: two.cache.health().loading)
+        await cached(one).delete(1)
+        gate.set()
+        assert await late == 1
+        assert await cached(two).get(1) is None
+
+
+async def test_what_is_only_told_does_not_pile_up(tmp_path):
+    async with alone(tmp_path / "s") as state:
+        await cached(state).set_many(dict.fromkeys(range(100), 1))
+        await state.map("m", int).set("a", 1)
+        journal = state._started()._overlay.journal
+        assert journal.statistics().entries == 101
+        journal.upkeep(state._store.clock.now() + TOLD_FOR / 2)
+        assert journal.statistics().entries == 101
+        journal.upkeep(state._store.clock.now() + TOLD_FOR + 1)
+        assert journal.statistics().entries == 1
+
+
+async def test_a_process_that_was_stopped_for_long_gives_nothing_of_before(tmp_path):
+    overlay = Overlay(Keyspace(), SqliteJournal(tmp_path / "j", max_entries=9, max_bytes=9999), HybridClock(), 1.0)
+    time = Clock()
+    store = LocalStore(overlay.keyspace, HybridClock(wall=time, monotonic=time), overlay)
+    await store.execute(PutEntry("n:cache.f:{a}", b"1", None))
+    await store.execute(SetRegister("n:m:{a}", store.clock.stamp(), b"1"))
+    other = SqliteJournal(tmp_path / "j", max_entries=9, max_bytes=9999)
+    for seconds, left in ((TOLD_FOR / 3, b"1"), (TOLD_FOR, None)):
+        time.advance(seconds)
+        with other.writing():
+            other.record([SetRegister("n:m:{b}", store.clock.stamp(), b"2")], time())
+        assert (await store.execute(Get("n:cache.f:{a}"))).value == left
+        assert (await store.execute(Get("n:m:{a}"))).value == b"1"
+    for each in (other, overlay.journal):
+        each.close()
+
+
+async def test_what_is_told_is_no_news_for_who_tells_it(tmp_path):
+    overlay = Overlay(Keyspace(), SqliteJournal(tmp_path / "j", max_entries=9, max_bytes=9999), HybridClock(), 1.0)
+    store = LocalStore(overlay.keyspace, overlay._clock, overlay)
+    other = SqliteJournal(tmp_path / "j", max_entries=9, max_bytes=9999)
+    await store.execute(PutEntry("n:cache.f:{a}", b"1", None))
+    with other.writing():
+        other.record([DropEntry("n:cache.f:{b}")], 1.0)
+    await overlay.tell([DropEntry("n:cache.f:{a}")])
+    assert (await store.execute(Get("n:cache.f:{a}"))).value == b"1"
+    for each in (other, overlay.journal):
+        each.close()
+
+
+async def test_what_others_have_kept_for_redis_is_near_nobody(tmp_path, server, namespace):
+    async with (
+        FaultProxy(server.url) as proxy,
+        state_at(proxy.url, directory=tmp_path, namespace=namespace, breaker=QUICK) as cut,
+        state_at(server.url, directory=tmp_path, namespace=namespace) as state,
+    ):
+        cache = cached(state)
+        for invalidate in (lambda: cached(cut).delete(1), lambda: cached(cut).invalidate()):
+            await cache.set(1, 5)
+            while (await cache.read(1)).origin is not Origin.NEAR:
+                await asyncio.sleep(0.001)
+            proxy.refuse()
+            proxy.reset()
+            await until(lambda: cut.mode is Mode.DEGRADED)
+            await invalidate()
+            # Which is sent by either, but known at once.
+            state._started()._resilient.look()
+            assert await cache.get(1) is None
+            proxy.heal()
+            await until(lambda: cut.mode is Mode.CONNECTED and state.mode is Mode.CONNECTED)

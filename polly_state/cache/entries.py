@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from polly_state.cache.dictionaries import Dictionary
 from polly_state.errors import CorruptValue
 from polly_state.structures import Codec
 
@@ -54,9 +55,10 @@ class Entry(NamedTuple, Generic[T]):
 class EntryCodec(Generic[T]):
     """Entries of one declared type as bytes."""
 
-    def __init__(self, declared: Any, max_bytes: int, number: int = 0) -> None:
+    def __init__(self, declared: Any, max_bytes: int, number: int = 0, dictionary: Dictionary | None = None) -> None:
         self._codec: Codec[T] = Codec(declared, max_bytes=max_bytes)
-        self._value = self._codec.decode
+        self._value = self._codec.decode if dictionary is None else self._unpacked
+        self._dictionary = dictionary
         self.number = number
         """What its entries bear."""
 
@@ -64,6 +66,8 @@ class EntryCodec(Generic[T]):
         """Raises `UnsupportedValue` if the value would not come back equal, or is too large."""
         nothing = entry.value is None
         payload = b"" if nothing else self._codec.encode(entry.value)
+        if self._dictionary is not None:
+            payload = self._dictionary.pack(payload)
         kind = (NONE_AGAIN if entry.failed else NONE) if nothing else (VALUE_AGAIN if entry.failed else VALUE)
         times = b"%d %d %d %d" % (
             float(entry.created_ms),
@@ -95,3 +99,7 @@ class EntryCodec(Generic[T]):
         failed = kind in (VALUE_AGAIN, NONE_AGAIN)
         # Made without the detour over a NamedTuple's own way.
         return tuple.__new__(Entry, (value, fresh_until, taken, failed, marks, created, ends, self.number))
+
+    def _unpacked(self, payload: bytes) -> T:
+        assert self._dictionary is not None  # noqa: S101
+        return self._codec.decode(self._dictionary.unpack(payload))

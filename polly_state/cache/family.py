@@ -48,18 +48,32 @@ class Cache(Generic[T]):
     overtaken is never stored, nor given again.
     """
 
-    def __init__(self, shared: Shared, name: str, declared: Any, lifetime: Lifetime, tally: Tally) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        name: str,
+        declared: Any,
+        lifetime: Lifetime,
+        tally: Tally,
+        *,
+        dictionary: bytes | None = None,
+    ) -> None:
         self.name = Family(shared.namespace, name).name
         self._shared = shared
         self._tally = tally
         self._key = Family(shared.namespace, f"cache.{name}").key
-        self._loading: Loading[T] = Loading(shared, name, shared.codec(declared), lifetime, tally)
+        self._loading: Loading[T] = Loading(shared, name, shared.codec(declared, dictionary), lifetime, tally)
+        self._dictionary = dictionary
         self._sharing = Sharing(shared, self._loading)
         self._now = shared.store.clock.now
 
-    def of(self, declared: type[U]) -> Cache[U]:
-        """The same family for values of one type. Raises `TypeError` for a type that cannot be stored."""
-        return Cache(self._shared, self.name, declared, self._loading.lifetime, self._tally)
+    def of(self, declared: type[U], *, dictionary: bytes | None = None) -> Cache[U]:
+        """The same family for values of one type, packed with a *dictionary* if one is given.
+
+        Raises `TypeError` for a type that cannot be stored, and `ValueError` for what is no dictionary.
+        """
+        dictionary = self._dictionary if dictionary is None else dictionary
+        return Cache(self._shared, self.name, declared, self._loading.lifetime, self._tally, dictionary=dictionary)
 
     async def get(self, id: Id) -> T | None:
         """The value if it is fresh, else None; `read` tells a cached None from a miss, and an outage from both."""

@@ -64,7 +64,10 @@ class Lookup(Generic[T]):
             except CommandRejected:
                 self.unreadable()
                 answer = None
-            if (known is not None and not markers.told()) or not (reading.done or await reading.wait()):
+            if known is not None:
+                # Perhaps another one by now.
+                reading = markers.told() or await markers.read()
+            elif not reading.done and not await reading.wait():
                 reading = await markers.read()
         marks = reading.of(self._name)
         content = None if answer is None else answer[0]

@@ -97,22 +97,22 @@ class Markers:
         # What the near cache holds of the families is the number of that reading.
         self._known_number = 0
 
-    def told(self) -> bool:
-        """Whether Redis would have told of a change to what is `known`; if not, that is forgotten.
+    def told(self) -> Reading | None:
+        """What is `known`, if Redis would have told of a change to it; if not, that is forgotten.
 
         After an answer to a read it is no older than the answer: what Redis tells comes over the same connection, and
         before the answer, unless it happened after the read was sent.
         """
         near = self.near
         if near is not None and self.known is not None and near.get(self._families) == self._known_number:
-            return True
+            return self.known
         self.known = None
-        return False
+        return None
 
     def near_valid(self, name: str, marks: bytes) -> bool:
         """Whether an entry with such *marks* counts; False if that is not known in this process."""
-        near, known = self.near, self.known
-        if near is None or known is None or not self.told():
+        near, known = self.near, self.told()
+        if near is None or known is None:
             return False
         base = known.of(name)
         if marks == base:

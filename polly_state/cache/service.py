@@ -58,7 +58,7 @@ class CacheService:
             max_value_bytes=settings.bounds.value_bytes,
         )
         self._lifetimes = settings.cache
-        self._families: dict[str, tuple[Any, Lifetime, Cache[Any]]] = {}
+        self._families: dict[str, tuple[tuple[Any, ...], Cache[Any]]] = {}
         self.user_preferences = self.family("user_preferences", ttl=30 * MINUTE)
         self.user_guilds = self.family("user_guilds", ttl=10 * MINUTE)
         self.user_statistics = self.family("user_statistics", ttl=HOUR)
@@ -73,21 +73,39 @@ class CacheService:
         self.form_sessions = self.family("form_sessions", lifetime=Lifetime(ttl=30 * MINUTE, stale=0.0))
 
     @overload
-    def family(self, name: str, *, ttl: Ttl | None = None, lifetime: Lifetime | None = None) -> Cache[object]: ...
+    def family(
+        self, name: str, *, ttl: Ttl | None = None, lifetime: Lifetime | None = None, dictionary: bytes | None = None
+    ) -> Cache[object]: ...
 
     @overload
     def family(
-        self, name: str, declared: type[T], *, ttl: Ttl | None = None, lifetime: Lifetime | None = None
+        self,
+        name: str,
+        declared: type[T],
+        *,
+        ttl: Ttl | None = None,
+        lifetime: Lifetime | None = None,
+        dictionary: bytes | None = None,
     ) -> Cache[T]: ...
 
     def family(
-        self, name: str, declared: Any = object, *, ttl: Ttl | None = None, lifetime: Lifetime | None = None
+        self,
+        name: str,
+        declared: Any = object,
+        *,
+        ttl: Ttl | None = None,
+        lifetime: Lifetime | None = None,
+        dictionary: bytes | None = None,
     ) -> Cache[Any]:
         """A family of one's own, for a *ttl* or a whole *lifetime*; `Settings.cache` may give it another one.
 
+        Values are packed with a *dictionary* that `train_dictionary` has made, the same in all processes: what was
+        packed with another one is a miss.
+
         Raises:
             TypeError: Values of the type cannot be stored, or neither ttl nor lifetime is given.
-            ValueError: The name is taken by a family with another type or lifetime, or the ttl is out of bounds.
+            ValueError: The name is taken by a family with another type, lifetime or dictionary, the ttl is out of
+                bounds, or the dictionary is none.
             ConfigurationError: The lifetime is over 30 days.
         """
         lifetime = self._lifetimes.get(name, lifetime)
@@ -98,11 +116,11 @@ class CacheService:
             lifetime = Lifetime(ttl=ttl)
         held = self._families.get(name)
         if held is None:
-            cache: Cache[Any] = Cache(self._shared, name, declared, lifetime, Tally())
-            held = self._families[name] = (declared, lifetime, cache)
-        if held[:2] != (declared, lifetime):
-            raise ValueError(f"the family {name!r} exists already with another type or lifetime")
-        return held[2]
+            cache: Cache[Any] = Cache(self._shared, name, declared, lifetime, Tally(), dictionary=dictionary)
+            held = self._families[name] = ((declared, lifetime, dictionary), cache)
+        if held[0] != (declared, lifetime, dictionary):
+            raise ValueError(f"the family {name!r} exists already with another type, lifetime or dictionary")
+        return held[1]
 
     def cached(
         self, key: str, *, ttl: Ttl | None = None, lifetime: Lifetime | None = None, tags: Iterable[str] = ()
@@ -150,7 +168,7 @@ class CacheService:
 
     def statistics(self) -> dict[str, CacheStatistics]:
         """How the families have fared so far, in this process, by name."""
-        return {name: cache.statistics() for name, (_, _, cache) in self._families.items()}
+        return {name: cache.statistics() for name, (_, cache) in self._families.items()}
 
     def health(self) -> CacheHealth:
         """How the whole cache is, in this process; asks nobody."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from polly_state.cache.dictionaries import Dictionary
 from polly_state.cache.entries import EntryCodec
 from polly_state.cache.flights import Flights
 from polly_state.cache.markers import Markers
@@ -39,9 +40,14 @@ class Shared:
     early_room: int = 16
     """How many more loads may run in the background before they are due."""
 
-    def codec(self, declared: Any) -> EntryCodec[Any]:
-        """The codec of one declared type. Raises `TypeError` for one that cannot be stored."""
-        held = self.codecs.get(declared)
+    def codec(self, declared: Any, dictionary: bytes | None = None) -> EntryCodec[Any]:
+        """The codec of one declared type, with a *dictionary* or without.
+
+        Raises `TypeError` for a type that cannot be stored, and `ValueError` for what is no dictionary.
+        """
+        held = self.codecs.get((declared, dictionary))
         if held is None:
-            held = self.codecs[declared] = EntryCodec(declared, self.max_value_bytes, len(self.codecs))
+            packer = None if dictionary is None else Dictionary(dictionary)
+            held = EntryCodec(declared, self.max_value_bytes, len(self.codecs), packer)
+            self.codecs[declared, dictionary] = held
         return held

@@ -22,6 +22,7 @@ from polly_state.commands.entries import (
     LoadClaim,
     PutEntry,
     RenewLoad,
+    of_cache,
 )
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
@@ -109,6 +110,7 @@ __all__ = [
     "ended",
     "entered",
     "load_scripts",
+    "of_cache",
     "outlived",
     "stamp_of",
 ]

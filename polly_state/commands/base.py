@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
 
 from polly_state.commands.script import Script
 from polly_state.stamps import time_of
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Self
-
     from polly_state.keyspace import Keyspace
 
 __all__ = [
@@ -87,6 +85,8 @@ class Command(Generic[T]):
     """Whether it makes everything moot that was written to the key before."""
     cumulative: ClassVar[bool] = False
     """Whether the next one on its slot has to tell of it, also after it has ended."""
+    told: ClassVar[bool] = False
+    """Whether processes that hold values of their own have to hear of it, soon and once."""
 
     key: str
 

@@ -13,7 +13,7 @@ from polly_state.wire import Reply, Words
 if TYPE_CHECKING:
     from polly_state.keyspace import Keyspace
 
-__all__ = ["ClaimLoad", "DropEntry", "EndLoad", "LoadClaim", "PutEntry", "RenewLoad", "claim_key"]
+__all__ = ["ClaimLoad", "DropEntry", "EndLoad", "LoadClaim", "PutEntry", "RenewLoad", "claim_key", "of_cache"]
 
 
 class LoadClaim(NamedTuple):
@@ -134,6 +134,7 @@ class PutEntry(Command[bool]):
     """Put *content* at *key* for *ttl* seconds, and end the claim of whoever loads it."""
 
     effect = Effect.CACHE
+    told = True
     script = Script("put_entry")
 
     content: bytes
@@ -158,6 +159,7 @@ class DropEntry(Command[bool]):
     """Remove the entry at *key*, and end the claim of whoever loads it; False if there was neither."""
 
     effect = Effect.CACHE
+    told = True
 
     def encode(self) -> Words:
         return ("DEL", self.key, claim_key(self.key))
@@ -181,6 +183,11 @@ def claim_key(key: str) -> str:
     """Where the claim of who loads the entry at *key* is, in the same slot."""
     namespace, _, rest = key.partition(":")
     return f"{namespace}:~m:~load:{rest}"
+
+
+def of_cache(key: str) -> bool:
+    """Whether an entry is at *key*, or the claim of a load."""
+    return key.partition(":")[2].startswith(("cache.", "~m:~load:"))
 
 
 def _call(command: Command[Any], *arguments: str | bytes | int) -> Words:

@@ -11,10 +11,23 @@ from polly_state.errors import LocalStoreFull
 from polly_state.stamps import time_of
 from polly_state.store.base import Ack
 
-__all__ = ["MAX_DEAD", "DeadRow", "Journal", "JournalBusy", "JournalStatistics", "Row", "full", "prolonged", "weight"]
+__all__ = [
+    "MAX_DEAD",
+    "TOLD_FOR",
+    "DeadRow",
+    "Journal",
+    "JournalBusy",
+    "JournalStatistics",
+    "Row",
+    "full",
+    "prolonged",
+    "weight",
+]
 
 ROW_OVERHEAD = 200
 MAX_DEAD = 1000
+#: Seconds for which what is only told stays: who has not looked for half of that may have missed it.
+TOLD_FOR = 60.0
 
 
 class JournalBusy(Exception):

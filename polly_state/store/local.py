@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from polly_state.commands import Command, Effect
+from polly_state.commands import Command, Effect, of_cache
 from polly_state.errors import StoreUnavailable
 from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Ack, Answer, Origin, apply_current
+from polly_state.store.journal import TOLD_FOR
 from polly_state.store.overlay import Overlay
 
 __all__ = ["LocalStore"]
@@ -28,9 +29,42 @@ class LocalStore:
         self.keyspace = keyspace
         self.clock = clock
         self._overlay = overlay
+        self._looked_at = clock.now()
 
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`."""
+        answer = await self._carried_out(command, require)
+        if self._overlay is not None and command.told:
+            await self._overlay.tell([*command.settled(answer.value, self.clock.stamp())])
+        return answer
+
+    async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
+        """See `Store`. What others have to hear of, they hear of at once."""
+        wanted = list(commands)
+        answers = [await self._carried_out(command, Ack.LOCAL_VOLATILE) for command in wanted]
+        if self._overlay is not None:
+            both, stamp = zip(wanted, answers, strict=True), self.clock.stamp()
+            told = [part for each, answer in both if each.told for part in each.settled(answer.value, stamp)]
+            if told:
+                await self._overlay.tell(told)
+        return answers
+
+    def look(self) -> bool:
+        """Take in what other processes have written; whether there was anything."""
+        overlay, now = self._overlay, self.clock.now()
+        if overlay is None:
+            return False
+        stirred = overlay.journal.stirred()
+        if stirred:
+            overlay.catch_up()
+            if now - self._looked_at > TOLD_FOR / 2:
+                # This process was stopped, and what it was told meanwhile may be gone.
+                for key in filter(of_cache, [*self.keyspace]):
+                    self.keyspace.forget(key)
+        self._looked_at = now
+        return stirred
+
+    async def _carried_out(self, command: Command[T], require: Ack) -> Answer[T]:
         overlay = self._overlay
         kept = overlay is not None and command.effect in (Effect.DURABLE, Effect.READ)
         ack = Ack.LOCAL_DURABLE if kept else Ack.LOCAL_VOLATILE
@@ -39,10 +73,6 @@ class LocalStore:
         if overlay is not None and command.effect is Effect.DURABLE:
             return Answer(await overlay.write(command), Origin.LOCAL, ack)
         if overlay is not None and overlay.journal.stirred():
-            overlay.catch_up()
+            self.look()
         _, value = apply_current(command, self.keyspace, self.clock)
         return Answer(value, Origin.LOCAL, ack)
-
-    async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
-        """See `Store`."""
-        return [await self.execute(command) for command in commands]

@@ -46,6 +46,7 @@ class LocalStack:
         self._channels = channels
         self._overlay: Overlay | None = None
         self._upkeep: Upkeep | None = None
+        self._store: LocalStore | None = None
 
     async def open(self) -> Store:
         """See `Stack`."""
@@ -58,7 +59,8 @@ class LocalStack:
             await self._overlay.load()
             self._upkeep = Upkeep((TIDY_INTERVAL, self._tidy), (LOOK_INTERVAL, self._look))
             self._upkeep.start()
-        return LocalStore(self._keyspace, self._clock, self._overlay)
+        self._store = LocalStore(self._keyspace, self._clock, self._overlay)
+        return self._store
 
     async def aclose(self) -> None:
         """See `Stack`."""
@@ -100,8 +102,7 @@ class LocalStack:
         return None
 
     async def _look(self) -> None:
-        if self._overlay is not None and self._overlay.journal.stirred():
-            self._overlay.catch_up()
+        if self._store is not None and self._store.look():
             self._channels.stir_all()
 
     async def _tidy(self) -> None:

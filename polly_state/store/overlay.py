@@ -32,6 +32,8 @@ class Overlay:
         self.journal = journal
         self._clock = clock
         self._deadline = deadline
+        self.on_news: Callable[[str], None] = lambda _: None
+        """Told of each key that another process has written to, when that is taken in."""
 
     async def write(self, command: Command[T]) -> T:
         """Apply a durable *command* and keep it, both or neither; the result.
@@ -65,6 +67,10 @@ class Overlay:
         """Keep commands that were applied before. Raises as `write` does."""
         await self.patiently(lambda: self._keep(commands))
 
+    async def tell(self, commands: list[Command[Any]]) -> None:
+        """Let other processes hear of commands that were applied here. Raises as `write` does."""
+        await self.patiently(lambda: self._tell(commands))
+
     def check(self, command: Command[Any]) -> None:
         """Raises `StateUnavailable` if what is known here does not suffice for the true result."""
         if not command.answerable(self.keyspace):
@@ -74,6 +80,7 @@ class Overlay:
         """Take in what other processes have written."""
         for row in self.journal.news():
             self._take(row.command)
+            self.on_news(row.command.key)
 
     async def load(self) -> None:
         """Take in all that is kept, before anybody asks."""
@@ -119,6 +126,12 @@ class Overlay:
         for command in commands:
             if command.key in self.journal:
                 self.keyspace.pin(command.key)
+
+    def _tell(self, commands: list[Command[Any]]) -> None:
+        with self.journal.writing():
+            if self.journal.stirred():
+                self.catch_up()
+            self.journal.record(commands, self._clock.now())
 
     def _take(self, command: Command[Any]) -> None:
         if isinstance(command, Stamped):

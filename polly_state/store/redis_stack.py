@@ -78,6 +78,8 @@ class RedisStack:
         settings, clock = self._settings, self._clock
         self._overlay = Overlay(self._keyspace, await open_journal(settings), clock, settings.deadlines.operation)
         await self._overlay.load()
+        if self.near is not None:
+            self._overlay.on_news = self.near.drop
         ring = Ring(clock, settings.bounds.ring_entries, settings.bounds.ring_bytes)
         self._resilient = ResilientStore(
             RedisStore(self._connection, clock),

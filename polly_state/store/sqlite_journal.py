@@ -13,7 +13,7 @@ from polly_state.errors import CorruptValue
 from polly_state.stamps import time_of
 from polly_state.store.base import Ack
 from polly_state.store.database import Database
-from polly_state.store.journal import MAX_DEAD, DeadRow, JournalStatistics, Row, full, prolonged, weight
+from polly_state.store.journal import MAX_DEAD, TOLD_FOR, DeadRow, JournalStatistics, Row, full, prolonged, weight
 from polly_state.store.rows import dump, kinds, load
 
 __all__ = ["SqliteJournal"]
@@ -170,9 +170,11 @@ class SqliteJournal:
         if now is None:
             self._database.tidy()
             return
+        told = [name for name, kind in self._kinds.items() if kind.told]
         self._database.tidy(
             ("DELETE FROM journal WHERE expires_at < ?", now),
             ("DELETE FROM journal WHERE tombstone AND recorded_at < ?", now - TOMBSTONE),
+            *((f"DELETE FROM journal WHERE kind = '{name}' AND recorded_at < ?", now - TOLD_FOR) for name in told),
             ("UPDATE totals SET (entries, bytes) = (SELECT COUNT(*), TOTAL(size) FROM journal)", None),
         )
 

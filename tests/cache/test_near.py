@@ -180,6 +180,19 @@ async def test_what_is_asked_for_is_never_older_than_an_invalidation(pair):
             assert await mine.get(1) is None
 
 
+async def test_nor_if_what_is_known_is_read_anew_meanwhile(pair):
+    here, there = pair
+    mine, theirs = apart(here), apart(there)
+    for number in range(10):
+        await mine.set(1, number)
+        assert await mine.get(1) == number
+        told = here.statistics().near.invalidations
+        await theirs.invalidate()
+        await until(lambda told=told: here.statistics().near.invalidations > told)
+        _, found = await asyncio.gather(mine.set(2, 0), mine.get(1))
+        assert found is None
+
+
 async def test_nor_while_nothing_vouches_for_what_is_known(server):
     async with FaultProxy(server.url) as proxy, state_at(proxy.url, namespace=secrets.token_hex(4)) as state:
         cache = apart(state)
