@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 import pytest
 
@@ -14,6 +15,7 @@ from polly_state.services.queue_sessions import Snapshots
 from polly_state.services.rooms import Active
 from polly_state.services.sessions import Session, Sessions
 from polly_state.testing import Clock
+from tests.outages import state_at
 
 G, U = 111111111111111111, 123456789012345678
 ODD = ["r?", "r*", "r[1]", "r1", "r:1", "{r}", "r%3A1", "部屋", "a\nb", "x" * 4000]
@@ -37,6 +39,40 @@ async def test_settings_are_merged_over_defaults_and_written_one_by_one(anywhere
     assert await guilds.settings(G) == DEFAULTS
     assert (await guilds.autoplay.value(G), await guilds.repeats.value(G)) == (0, 0)
     assert await guilds.autoplay.add(G) == 1
+
+
+async def test_a_reset_that_is_broken_off_has_reset_all_or_nothing(server):
+    async with state_at(server.url, namespace=f"guilds-{secrets.token_hex(4)}") as state:
+        guilds, outcomes = state.guilds, []
+        for patience in range(1000):
+            await guilds.update(patience, volume=70)
+            await asyncio.gather(guilds.autoplay.add(patience), guilds.repeats.add(patience))
+            reset = asyncio.create_task(guilds.reset(patience))
+            for _ in range(patience):
+                await asyncio.sleep(0)
+            done = reset.done()
+            reset.cancel()
+            await asyncio.gather(reset, return_exceptions=True)
+            counts = await guilds.autoplay.value(patience), await guilds.repeats.value(patience)
+            outcomes.append((await guilds.get(patience, "volume"), *counts))
+            if done:
+                break
+        assert set(outcomes) == {(70, 1, 1), (50, 0, 0)}
+        assert outcomes[-1] == (50, 0, 0)
+
+
+async def test_a_reset_is_for_good_whoever_counts_and_sets_meanwhile(server):
+    namespace = f"guilds-{secrets.token_hex(4)}"
+    async with state_at(server.url, namespace=namespace) as one, state_at(server.url, namespace=namespace) as two:
+        await asyncio.gather(*(each.guilds.autoplay.add(G) for each in (one, two) * 5), one.guilds.update(G, volume=1))
+        await one.guilds.reset(G)
+        assert sorted(await asyncio.gather(*(each.guilds.autoplay.add(G) for each in (one, two) * 5))) == [
+            *range(1, 11)
+        ]
+        await two.guilds.update(G, language="pt")
+        assert await one.guilds.settings(G) == {**DEFAULTS, "language": "pt"}
+        # What is hidden does not stay.
+        assert len(await one.fields("guilds", object).all(G)) == 1
 
 
 async def test_settings_may_end_when_nobody_uses_them():
