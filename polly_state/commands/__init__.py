@@ -26,7 +26,7 @@ from polly_state.commands.entries import (
 )
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
-from polly_state.commands.limits import Admit, OnOutage, Plan, Verdict
+from polly_state.commands.limits import Admit, AdmitAll, OnOutage, Plan, Verdict
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
 from polly_state.commands.members import PutMember, entered
 from polly_state.commands.permits import Enter, Keep, Leave
@@ -45,6 +45,7 @@ __all__ = [
     "Acquire",
     "Add",
     "Admit",
+    "AdmitAll",
     "Append",
     "Beat",
     "ClaimLoad",
