@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from polly_state.commands import MAX_COUNT, Command, Touch
 from polly_state.errors import StateUnavailable
+from polly_state.events import Observer
 from polly_state.store import Ack, Origin, Store
 from polly_state.store.wakes import Wakes
 from polly_state.structures.keys import Family, Id
@@ -46,6 +47,8 @@ class Binding(NamedTuple):
     max_value_bytes: int
     wakes: Wakes | None = None
     """Who tells that something has come; None for this process alone."""
+    observe: Observer = lambda _: None
+    """Who is told of events."""
 
 
 class Structure:
