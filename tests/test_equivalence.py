@@ -56,6 +56,7 @@ from polly_state.commands import (
     Renew,
     RenewLoad,
     Set,
+    SetFenced,
     SetRegister,
     SwapFields,
     Take,
@@ -220,7 +221,23 @@ def test_every_command_takes_part():
 
 
 #: Kinds of commands with keys of their own, compared beside their other tests.
-ELSEWHERE = {Acquire, Admit, AdmitAll, Beat, Enter, Heard, Holder, Issue, Keep, Leave, Release, Renew, Take, Unheard}
+ELSEWHERE = {
+    Acquire,
+    Admit,
+    AdmitAll,
+    Beat,
+    Enter,
+    Heard,
+    Holder,
+    Issue,
+    Keep,
+    Leave,
+    Release,
+    Renew,
+    SetFenced,
+    Take,
+    Unheard,
+}
 
 
 class Step(NamedTuple):

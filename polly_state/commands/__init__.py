@@ -24,6 +24,7 @@ from polly_state.commands.entries import (
     RenewLoad,
     loads_channel,
 )
+from polly_state.commands.fenced import SetFenced
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
 from polly_state.commands.limits import Admit, AdmitAll, OnOutage, Plan, Verdict
@@ -95,6 +96,7 @@ __all__ = [
     "Rule",
     "Script",
     "Set",
+    "SetFenced",
     "SetRegister",
     "Stamped",
     "SwapFields",
