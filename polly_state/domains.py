@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from polly_state.services.identities import Identities
     from polly_state.services.inboxes import Inboxes
     from polly_state.services.queue_sessions import QueueSessions, Snapshots
+    from polly_state.services.room_sessions import Leasing, RoomSessions
     from polly_state.services.rooms import Rooms
     from polly_state.services.sessions import Sessions
 
@@ -72,6 +73,13 @@ class Domains:
         from polly_state.services.queue_sessions import QueueSessions
 
         return QueueSessions(self)
+
+    @cached_property
+    def room_sessions(self: Leasing) -> RoomSessions:
+        """See `RoomSessions`."""
+        from polly_state.services.room_sessions import RoomSessions
+
+        return RoomSessions(self)
 
     @cached_property
     def rooms(self: Handles) -> Rooms:

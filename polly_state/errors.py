@@ -7,6 +7,7 @@ StateError
 |  `- Overloaded              too much is in flight in this process
 |- StateUnavailable         Redis is away and nothing is known here: not the same as "there is none"
 |- CommandRejected          Redis answered, and the answer was an error (``code``)
+|  `- Fenced                  a later holder has written, so that this one must not
 |- ConfigurationError       a setting cannot work as it stands
 |  |- AuthenticationFailed    wrong or missing user name or password
 |  `- TLSFailed               the certificate did not convince, or TLS could not be set up
@@ -31,6 +32,7 @@ __all__ = [
     "ConfigurationError",
     "CorruptValue",
     "DeadlineExceeded",
+    "Fenced",
     "LeaseLost",
     "LoadFailed",
     "LocalStoreFull",
@@ -84,6 +86,13 @@ class CommandRejected(StateError):
     def __init__(self, message: str, *, code: str = "ERR") -> None:
         super().__init__(message)
         self.code = code
+
+
+class Fenced(CommandRejected):
+    """A write came with a lower fence than was seen: what its writer held is another's by now. Nothing was written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="FENCED")
 
 
 class ConfigurationError(StateError):

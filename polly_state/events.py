@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "EventLog",
     "EvictingServer",
+    "MessagePutAside",
     "Mode",
     "ModeChanged",
     "Observer",
@@ -115,6 +116,17 @@ class CacheEntryUnreadable(NamedTuple):
     family: str
 
 
+class MessagePutAside(NamedTuple):
+    """A message of a queue *family* is not delivered any more.
+
+    The *reason* is "deliveries", for one that was delivered too often, "unreadable", for one whose value is of another
+    type, or "foreign", for what something else has put there.
+    """
+
+    family: str
+    reason: str
+
+
 Event: TypeAlias = (
     ConnectionOpened
     | ConnectionLost
@@ -125,6 +137,7 @@ Event: TypeAlias = (
     | ServerLoss
     | EvictingServer
     | CacheEntryUnreadable
+    | MessagePutAside
 )
 Observer: TypeAlias = Callable[[Event], None]
 """Called at once, on the event loop: it must be quick. What it raises is logged and goes no further."""

@@ -19,6 +19,7 @@ from polly_state.commands import (
     Acquire,
     Add,
     Admit,
+    AdmitAll,
     Append,
     Beat,
     ClaimLoad,
@@ -55,6 +56,7 @@ from polly_state.commands import (
     Renew,
     RenewLoad,
     Set,
+    SetFenced,
     SetRegister,
     SwapFields,
     Take,
@@ -221,7 +223,23 @@ def test_every_command_takes_part():
 
 
 #: Kinds of commands with keys of their own, compared beside their other tests.
-ELSEWHERE = {Acquire, Admit, Beat, Enter, Heard, Holder, Issue, Keep, Leave, Release, Renew, Take, Unheard}
+ELSEWHERE = {
+    Acquire,
+    Admit,
+    AdmitAll,
+    Beat,
+    Enter,
+    Heard,
+    Holder,
+    Issue,
+    Keep,
+    Leave,
+    Release,
+    Renew,
+    SetFenced,
+    Take,
+    Unheard,
+}
 
 
 class Step(NamedTuple):

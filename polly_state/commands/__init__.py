@@ -24,9 +24,10 @@ from polly_state.commands.entries import (
     RenewLoad,
     of_cache,
 )
+from polly_state.commands.fenced import SetFenced
 from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchFields, ToggleField
 from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
-from polly_state.commands.limits import Admit, OnOutage, Plan, Verdict
+from polly_state.commands.limits import Admit, AdmitAll, OnOutage, Plan, Verdict
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
 from polly_state.commands.members import PutMember, entered
 from polly_state.commands.permits import Enter, Keep, Leave
@@ -45,6 +46,7 @@ __all__ = [
     "Acquire",
     "Add",
     "Admit",
+    "AdmitAll",
     "Append",
     "Beat",
     "ClaimLoad",
@@ -94,6 +96,7 @@ __all__ = [
     "Rule",
     "Script",
     "Set",
+    "SetFenced",
     "SetRegister",
     "Stamped",
     "SwapFields",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
+from polly_state.commands.queues import message
 from polly_state.entries import Kind
+from polly_state.stamps import time_of
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ class Handed(NamedTuple):
     """A message that was handed out."""
 
     stamp: str
+    """Nothing if something else has put it there."""
     content: bytes
     entry: str
     """Its id in the stream; nothing where there is no stream."""
@@ -55,10 +59,8 @@ class TakeMessages(Command[HandedOut]):
     def decode(self, reply: Reply) -> HandedOut:
         left, *found = reply
         messages = []
-        for entry, deliveries, (name, stamp, _, content) in zip(*[iter(found)] * 3, strict=True):
-            if name != b"id":
-                raise ValueError("a message starts with its id")
-            messages.append(Handed(stamp.decode(), content, entry.decode(), deliveries))
+        for entry, deliveries, fields in zip(*[iter(found)] * 3, strict=True):
+            messages.append(Handed(*message(fields), entry.decode(), deliveries))
         return HandedOut(messages, left)
 
     def apply(self, keyspace: Keyspace) -> HandedOut:
@@ -71,13 +73,55 @@ class TakeMessages(Command[HandedOut]):
             at, _, deliveries = out.get(OUT + stamp, "-inf 0").partition(" ")
             if now - float(at) >= self.visibility:
                 taken.append(Handed(stamp, content or b"", "", int(deliveries) + 1))
-        notes = {OUT + each.stamp: f"{now} {each.deliveries}" for each in taken}
-        if notes:
-            keyspace.note(self.key, notes)
+        if taken:
+            keyspace.note(self.key, {OUT + each.stamp: f"{now} {each.deliveries}" for each in taken})
         return HandedOut(taken, len(held))
 
     def learn(self, keyspace: Keyspace, result: HandedOut) -> None:
         """A mirror does not see who holds what."""
+
+    def settled(self, result: HandedOut, stamp: str) -> tuple[Command[Any], ...]:
+        # For the processes that have a directory in common, and no Redis.
+        return tuple(NoteHandedOut(self.key, stamp, each.stamp, each.deliveries) for each in result.messages)
+
+
+@command
+class NoteHandedOut(Stamped[bool]):
+    """The *message* of the queue at *key* was handed out when the stamp says, *age* seconds ago, and so often so far.
+
+    Only processes without a Redis need to tell each other; to a Redis that comes later it says nothing.
+    """
+
+    message: str
+    deliveries: int
+    age: float = 0.0
+
+    def encode(self) -> Words:
+        return ("EXISTS", self.key)
+
+    def decode(self, reply: Reply) -> bool:
+        return bool(reply)
+
+    def apply(self, keyspace: Keyspace) -> bool:
+        there = self.message in keyspace.fields(self.key, Kind.QUEUE)
+        if there:
+            keyspace.note(self.key, {OUT + self.message: f"{keyspace.now() - self.age} {self.deliveries}"})
+        return there
+
+    def late(self, now: float) -> NoteHandedOut:
+        return replace(self, age=max(0.0, now - time_of(self.stamp)))
+
+    def learn(self, keyspace: Keyspace, result: bool) -> None:
+        """A mirror does not see who holds what."""
+
+    @property
+    def slot(self) -> str:
+        return OUT + self.message
+
+    @property
+    def tombstone(self) -> bool:
+        # It is kept for a day, as that a message is done.
+        return True
 
 
 @command

@@ -13,7 +13,7 @@ from polly_state.wire import Reply, Words
 if TYPE_CHECKING:
     from polly_state.keyspace import Keyspace
 
-__all__ = ["Admit", "OnOutage", "Plan", "Verdict"]
+__all__ = ["Admit", "AdmitAll", "OnOutage", "Plan", "Verdict"]
 
 WINDOW: Final = re.compile(rb"(\d+) (\d+)")
 SCRIPT: Final = Script("gcra", alone=True)
@@ -68,12 +68,15 @@ class Admit(Command[Verdict]):
     take: bool = True
 
     def encode(self) -> Words:
-        plan, key = self.plan, self.key
-        suffixes = plan.suffixes
+        plan, suffixes = self.plan, self.plan.suffixes
         what = (self.cost, b"1" if self.take else b"0")
         if len(suffixes) == 1:
-            return ("EVALSHA", SCRIPT.digest, b"1", key + suffixes[0], *what, *plan.arguments)
-        return ("EVALSHA", SCRIPT.digest, len(suffixes), *[key + suffix for suffix in suffixes], *what, *plan.arguments)
+            return ("EVALSHA", SCRIPT.digest, b"1", self.key + suffixes[0], *what, *plan.arguments)
+        return ("EVALSHA", SCRIPT.digest, len(suffixes), *self.places(), *what, *plan.arguments)
+
+    def places(self) -> list[str]:
+        """The keys of the rules, in their order."""
+        return [self.key + suffix for suffix in self.plan.suffixes]
 
     def decode(self, reply: Reply) -> Verdict:
         allowed, remaining, retry, reset, number = reply
@@ -96,11 +99,11 @@ class Admit(Command[Verdict]):
             number = int(self.at * MICRO) // share.window
             content = f"{number} {share.most}" if not share.each else f"{int(self.at * MICRO) + share.most}"
             ends = keyspace.now() + share.window / MICRO
-            keyspace.put(self.key + self.plan.suffixes[result.rule], content.encode(), expires_at=ends)
+            keyspace.put(self.places()[result.rule], content.encode(), expires_at=ends)
 
     def _decide(self, keyspace: Keyspace, rules: tuple[Numbers, ...]) -> Verdict:
         now = int(self.at * MICRO)
-        keys = [self.key + suffix for suffix in self.plan.suffixes]
+        keys = self.places()
         used = [_Used(keyspace.string(key) or b"", now, rule) for key, rule in zip(keys, rules, strict=True)]
         waits = [each.wait(self.cost) for each in used]
         longest = max(waits)
@@ -114,6 +117,21 @@ class Admit(Command[Verdict]):
         lefts = [each.left for each in used]
         at = lefts.index(min(lefts))
         return Verdict(True, lefts[at], 0.0, used[at].reset / MICRO, at)
+
+
+@command
+class AdmitAll(Admit):
+    """The same with each rule at the key in its place of *keys*, which one server must have."""
+
+    keys: tuple[str, ...] = ()
+
+    def places(self) -> list[str]:
+        return [key + suffix for key, suffix in zip(self.keys, self.plan.suffixes, strict=True)]
+
+    def encode(self) -> Words:
+        places = self.places()
+        take = b"1" if self.take else b"0"
+        return ("EVALSHA", SCRIPT.digest, len(places), *places, self.cost, take, *self.plan.arguments)
 
 
 class _Used:

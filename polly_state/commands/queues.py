@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
 from polly_state.commands.endings import ending
@@ -14,12 +16,18 @@ from polly_state.wire import Reply, Words
 if TYPE_CHECKING:
     from polly_state.keyspace import Keyspace
 
-__all__ = ["Enqueue", "Queued"]
+__all__ = ["Enqueue", "Queued", "message"]
+
+FIELDS: Final = 4
+STAMP: Final = re.compile(rb"[0-9a-f]{24}").fullmatch
 
 
 @command
 class Queued(Command[list[Item]]):
-    """The first *count* messages of the queue at *key*, in the order in which they arrived."""
+    """The first *count* messages of the queue at *key*, in the order in which they arrived.
+
+    What something else has put there has no stamp.
+    """
 
     effect = Effect.READ
 
@@ -29,7 +37,7 @@ class Queued(Command[list[Item]]):
         return ("XRANGE", self.key, "-", "+", "COUNT", self.count)
 
     def decode(self, reply: Reply) -> list[Item]:
-        return [_item(fields) for _, fields in reply]
+        return [Item(*message(fields)) for _, fields in reply]
 
     def apply(self, keyspace: Keyspace) -> list[Item]:
         messages = keyspace.fields(self.key, Kind.QUEUE)
@@ -40,7 +48,7 @@ class Queued(Command[list[Item]]):
 
     def learn(self, keyspace: Keyspace, result: list[Item]) -> None:
         if len(result) < self.count:
-            messages = {item.stamp: item.content for item in result}
+            messages = {item.stamp: item.content for item in result if item.stamp}
             keyspace.patch(self.key, dict(messages), kind=Kind.QUEUE, whole=True)
         else:
             keyspace.forget(self.key)
@@ -87,8 +95,8 @@ class Enqueue(Stamped[bool]):
         return f"q:{self.stamp}"
 
 
-def _item(fields: list[bytes]) -> Item:
-    name, stamp, _, content = fields
-    if name != b"id":
-        raise ValueError("a message starts with its id")
-    return Item(stamp.decode(), content)
+def message(fields: list[bytes]) -> tuple[str, bytes]:
+    """Stamp and content of an entry of a stream; of one that is no message no stamp, and all of its fields as JSON."""
+    if len(fields) == FIELDS and fields[0] == b"id" and STAMP(fields[1]) is not None:
+        return fields[1].decode(), fields[3]
+    return "", json.dumps([field.decode(errors="backslashreplace") for field in fields]).encode()

@@ -10,12 +10,13 @@ __all__ = ["Script"]
 class Script:
     """A Lua script of this package: sent by its digest, and whole when the server does not know it.
 
-    Every script starts with ``stamps.lua``, which holds what they share, unless it stands *alone*.
+    Every script starts with ``stamps.lua``, which holds what they share, unless it stands *alone*; one may answer in
+    place of another, which comes *then*.
     """
 
-    def __init__(self, name: str, *, alone: bool = False) -> None:
+    def __init__(self, name: str, *, alone: bool = False, then: str = "") -> None:
         self.name = name
-        self._parts = (name,) if alone else ("stamps", name)
+        self._parts = (name,) if alone else tuple(part for part in ("stamps", name, then) if part)
 
     @cached_property
     def source(self) -> bytes:

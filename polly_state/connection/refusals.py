@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final
 
 from polly_state.connection.replies import ReplyError
-from polly_state.errors import AuthenticationFailed, CommandRejected, StateError, StoreUnavailable
+from polly_state.errors import AuthenticationFailed, CommandRejected, Fenced, StateError, StoreUnavailable
 
 __all__ = ["Concern", "concern_of", "doubtful", "translated"]
 
@@ -54,6 +54,8 @@ def translated(error: ReplyError) -> StateError:
         return AuthenticationFailed("Redis refused the user name or password; check REDIS_PASSWORD")
     if concern in (Concern.LINK, Concern.WRITE):
         return StoreUnavailable(f"Redis refuses {concern.value} operations for now ({code})")
+    if code == "FENCED":
+        return Fenced("a later holder has written")
     if "unknown command" in str(error):
         return CommandRejected(
             "this server lacks a command that is needed; use Redis 6.2 or newer, or Valkey", code=UNKNOWN

@@ -12,7 +12,7 @@ __all__ = ["LinkLost", "ReplyError"]
 #: A script may put a line with its name before the error of a command, and some servers a second ERR.
 CODE: Final = re.compile(
     r"(?:ERR Error (?:running|compiling) script.*?: (?:@?user_script:\d+: )?(?=-?[A-Z]{3,} ))?"
-    r"(?:ERR (?=(?:NOSCRIPT|OUTDATED|WRONGTYPE) ))?-?([A-Z]+)"
+    r"(?:ERR (?=(?:NOSCRIPT|OUTDATED|WRONGTYPE|FENCED) ))?-?([A-Z]+)"
 ).match
 
 

@@ -46,6 +46,14 @@ class Limits:
         """What `admit` would answer, using nothing."""
         return await self._all().peek(id, rule, *others, cost=cost)
 
+    async def admit_all(self, *asked: tuple[str, Id], cost: int = 1) -> Decision:
+        """Use *cost* of several rules, each under an id of its own, or of none; raises as `Limiter.admit_all` does."""
+        return await self._all().admit_all(*asked, cost=cost)
+
+    async def peek_all(self, *asked: tuple[str, Id], cost: int = 1) -> Decision:
+        """What `admit_all` would answer, using nothing."""
+        return await self._all().peek_all(*asked, cost=cost)
+
     async def wait(self, rule: str, id: Id, *others: str, cost: int = 1, timeout: float | None = None) -> Decision:
         """Admit as soon as that is allowed. Raises `RateLimited` if that would be later than *timeout* seconds."""
         return await self._all().wait(id, rule, *others, cost=cost, timeout=timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from polly_state.commands import Command, Effect, of_cache
+from polly_state.commands import Command, Effect, TakeMessages, of_cache
 from polly_state.errors import StoreUnavailable
 from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
@@ -70,9 +70,14 @@ class LocalStore:
         ack = Ack.LOCAL_DURABLE if kept else Ack.LOCAL_VOLATILE
         if require > ack:
             raise StoreUnavailable(f"{require.name} cannot be given: no Redis is configured; set REDIS_URL")
-        if overlay is not None and command.effect is Effect.DURABLE:
-            return Answer(await overlay.write(command), Origin.LOCAL, ack)
-        if overlay is not None and overlay.journal.stirred():
+        if overlay is not None and command.effect is not Effect.DURABLE and overlay.journal.stirred():
             self.look()
+        if overlay is not None and (command.effect is Effect.DURABLE or self._hands_out(command)):
+            return Answer(await overlay.write(command), Origin.LOCAL, ack)
         _, value = apply_current(command, self.keyspace, self.clock)
         return Answer(value, Origin.LOCAL, ack)
+
+    def _hands_out(self, command: Command[Any]) -> bool:
+        """Whether all processes must know of it who has which message."""
+        entry = self.keyspace.entry(command.key) if isinstance(command, TakeMessages) else None
+        return entry is not None and entry.present

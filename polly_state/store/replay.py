@@ -8,7 +8,7 @@ import time
 from typing import Any, Final, NamedTuple
 
 from polly_state.commands import Command, Outdated
-from polly_state.errors import CommandRejected, LocalStoreFull, Overloaded, StoreUnavailable
+from polly_state.errors import CommandRejected, Fenced, LocalStoreFull, Overloaded, StoreUnavailable
 from polly_state.events import Observer, OperationDead, Replayed
 from polly_state.store.journal import Row
 from polly_state.store.overlay import Overlay
@@ -94,7 +94,11 @@ class Replay:
         failure: BaseException | None = None
         superseded = 0
         for row, outcome in zip(rows, outcomes, strict=True):
-            if isinstance(outcome, CommandRejected) and outcome.code not in MENDABLE:
+            if (
+                isinstance(outcome, CommandRejected)
+                and not isinstance(outcome, Fenced)
+                and outcome.code not in MENDABLE
+            ):
                 await self._bury(row, outcome.code)
                 overruled.add(row.command.key)
                 continue
@@ -103,6 +107,9 @@ class Replay:
                 superseded += 1
                 if not self._known(row.command.key, outcome.stamp):
                     overruled.add(row.command.key)
+            elif isinstance(outcome, Fenced):
+                superseded += 1
+                overruled.add(row.command.key)
             elif isinstance(outcome, BaseException):
                 failure = outcome if failure is None or isinstance(failure, StoreUnavailable) else failure
                 continue

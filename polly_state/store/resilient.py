@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
-from polly_state.commands import Command, Effect
+from polly_state.commands import Command, Effect, SetFenced
 from polly_state.connection import ReplyError
 from polly_state.errors import (
     CircuitOpen,
@@ -171,7 +171,7 @@ class ResilientStore:
     async def _locally(self, command: Command[T], require: Ack, cause: StoreUnavailable | None) -> Answer[T]:
         durable = command.effect is DURABLE
         ack = self._journal.ack if durable or command.effect is Effect.READ else Ack.LOCAL_VOLATILE
-        if require > ack or command.effect in ALOUD:
+        if require > ack or command.effect in ALOUD or isinstance(command, SetFenced):
             self._refuse(cause)
         if command.effect is Effect.LIMIT:
             return Answer(command.alone(self._mirror), Origin.SHARE, ack)

@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from polly_state.commands import MAX_COUNT, Command, Touch
 from polly_state.errors import StateUnavailable
+from polly_state.events import Observer
 from polly_state.store import Ack, Origin, Store
 from polly_state.store.channels import Channels
 from polly_state.structures.keys import Family, Id
@@ -46,6 +47,8 @@ class Binding(NamedTuple):
     max_value_bytes: int
     channels: Channels | None = None
     """Where others tell of what they do; None for this process alone."""
+    observe: Observer = lambda _: None
+    """Who is told of events."""
 
 
 class Structure:

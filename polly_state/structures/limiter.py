@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from polly_state.commands import Admit, Delete, OnOutage, Plan, Quota, Rule
+from polly_state.commands import Admit, AdmitAll, Delete, OnOutage, Plan, Quota, Rule
 from polly_state.errors import RateLimited
 from polly_state.store import Origin
 from polly_state.structures.base import Binding, Structure, positive
@@ -18,6 +18,7 @@ __all__ = ["Decision", "Limiter"]
 CHOICES: Final = ("share", "allow", "deny")
 #: Those who wait for the same limit do not all come back at once.
 JITTER: Final = 0.01
+MOST: Final = 16
 
 
 class Decision(NamedTuple):
@@ -74,6 +75,18 @@ class Limiter(Structure):
         """What `admit` would answer, using nothing; *remaining* is what is left now."""
         return await self._decide(id, rules, cost, take=False)
 
+    async def admit_all(self, *asked: tuple[str, Id], cost: int = 1) -> Decision:
+        """Use *cost* of several rules, each under an id of its own, unless one of them does not allow it.
+
+        Each is a rule's name and an id: the limits of a user and of their guild are one decision, and what is refused
+        uses nothing of either. Raises as `admit` does, and `ValueError` if something is asked for twice, or nothing.
+        """
+        return await self._decide_all(asked, cost, take=True)
+
+    async def peek_all(self, *asked: tuple[str, Id], cost: int = 1) -> Decision:
+        """What `admit_all` would answer, using nothing."""
+        return await self._decide_all(asked, cost, take=False)
+
     async def wait(self, id: Id, *rules: str, cost: int = 1, timeout: float | None = None) -> Decision:
         """Admit as soon as that is allowed. Raises `RateLimited` if that would be later than *timeout* seconds."""
         loop = asyncio.get_running_loop()
@@ -95,10 +108,21 @@ class Limiter(Structure):
         plan = self._plans.get(names) or self._plan(names)
         if cost != 1 or cost is True:
             self._check_cost(plan, cost)
+        return await self._decision(Admit(self._key(id), plan, cost, self._store.clock.now(), self._processes(), take))
+
+    async def _decide_all(self, asked: tuple[tuple[str, Id], ...], cost: int, *, take: bool) -> Decision:
+        keys = tuple(self._key(each) for _, each in asked)
+        names = tuple(name for name, _ in asked)
+        if not 0 < len(set(zip(keys, names, strict=True))) == len(asked) <= MOST:
+            raise ValueError(f"ask for each rule once under each id, and for 1 to {MOST} in all")
+        plan = Plan(tuple(self._rule(name) for name in names), self._on_outage)
+        self._check_cost(plan, cost)
         now = self._store.clock.now()
-        (allowed, remaining, retry, reset, rule), origin, _, _ = await self._store.execute(
-            Admit(self._key(id), plan, cost, now, self._processes(), take)
-        )
+        return await self._decision(AdmitAll(keys[0], plan, cost, now, self._processes(), take, keys))
+
+    async def _decision(self, admit: Admit) -> Decision:
+        plan, now = admit.plan, admit.at
+        (allowed, remaining, retry, reset, rule), origin, _, _ = await self._store.execute(admit)
         if origin is Origin.SHARE and plan.on_outage != "share":
             origin = Origin.DEFAULT
         name = plan.rules[rule].name
@@ -107,11 +131,19 @@ class Limiter(Structure):
     def _plan(self, names: tuple[str, ...]) -> Plan:
         plan = self._plans.get(names)
         if plan is None:
-            unknown = [name for name in names if name not in self._rules]
-            if unknown or len(set(names)) < len(names):
-                raise ValueError(f"name each rule once, out of: {', '.join(self._rules)}")
-            plan = self._plans[names] = Plan(tuple(self._rules[name] for name in names), self._on_outage)
+            rules = tuple(self._rule(name) for name in names)
+            if len(set(names)) < len(names):
+                raise self._misnamed()
+            plan = self._plans[names] = Plan(rules, self._on_outage)
         return plan
+
+    def _rule(self, name: str) -> Rule | Quota:
+        if name not in self._rules:
+            raise self._misnamed()
+        return self._rules[name]
+
+    def _misnamed(self) -> ValueError:
+        return ValueError(f"name each rule once, out of: {', '.join(self._rules)}")
 
     def _check_cost(self, plan: Plan, cost: int) -> None:
         positive(cost)

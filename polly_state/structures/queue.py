@@ -9,6 +9,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from polly_state.commands import Acknowledge, Enqueue, Handed, Item, Queued, TakeMessages
 from polly_state.errors import CorruptValue, StoreUnavailable
+from polly_state.events import MessagePutAside
 from polly_state.stamps import time_of
 from polly_state.store import Ack
 from polly_state.store.channels import Topic
@@ -70,7 +71,9 @@ class Queue(Structure, Generic[T]):
     def __init__(self, binding: Binding, declared: type[T]) -> None:
         super().__init__(binding)
         self._codec = Codec(declared, max_bytes=binding.max_value_bytes)
+        self._observe = binding.observe
         self._dead_key = Family(binding.family.namespace, f"{binding.family.name}.dead").key
+        self._foreign_key = Family(binding.family.namespace, f"{binding.family.name}.foreign").key
 
     async def put(self, id: Id, value: T, *, require: Ack = ANY) -> Ack:
         """Put a message at the end."""
@@ -131,6 +134,11 @@ class Queue(Structure, Generic[T]):
         """The first messages that were delivered too often, kept for a week. Raises `CorruptValue` for unreadable."""
         return self._messages((await self._store.execute(Queued(self._dead_key(id), positive(count)))).value)
 
+    async def foreign(self, id: Id, count: int = FIRST) -> list[str]:
+        """The first entries that something else had put into the queue, as JSON lists of texts, kept for a week."""
+        found = (await self._store.execute(Queued(self._foreign_key(id), positive(count)))).value
+        return [item.content.decode() for item in found]
+
     async def _take(self, id: Id, count: int, visibility: Ttl, most: int) -> tuple[list[Delivery[T]], int]:
         lifetime = seconds(visibility)
         if lifetime is None:
@@ -140,9 +148,9 @@ class Queue(Structure, Generic[T]):
         for message in taken.messages:
             value = None
             with suppress(CorruptValue):
-                value = self._codec.decode(message.content)
+                value = self._codec.decode(message.content) if message.stamp else None
             if value is None or message.deliveries > positive(most):
-                await self._bury(id, message)
+                await self._bury(id, message, "deliveries" if value is not None else "unreadable")
             else:
                 delivered.append(Delivery(message.stamp, value, message.deliveries, self._acknowledging(id, message)))
         return delivered, taken.left - len(taken.messages) + len(delivered)
@@ -151,14 +159,18 @@ class Queue(Structure, Generic[T]):
         key = self._key(id)
         return lambda: self._ack(Acknowledge(key, self._stamp(), message.stamp, message.entry), ANY)
 
-    async def _bury(self, id: Id, message: Handed) -> None:
+    async def _bury(self, id: Id, message: Handed, reason: str) -> None:
+        key = self._dead_key(id)
+        if not message.stamp:
+            key, reason, message = self._foreign_key(id), "foreign", message._replace(stamp=self._stamp())
         # Under its own stamp: who is interrupted here and does it again buries it once.
         ttl = DEAD_TTL + max(0.0, self._store.clock.now() - time_of(message.stamp))
-        await self._store.execute(Enqueue(self._dead_key(id), message.stamp, message.content, ttl))
+        await self._store.execute(Enqueue(key, message.stamp, message.content, ttl))
         await self._acknowledging(id, message)()
+        self._observe(MessagePutAside(self._family.name, reason))
 
     def _queued(self, id: Id, count: int) -> Queued:
         return Queued(self._key(id), positive(count))
 
     def _messages(self, items: list[Item]) -> list[Message[T]]:
-        return [Message(item.stamp, self._codec.decode(item.content)) for item in items]
+        return [Message(item.stamp, self._codec.decode(item.content)) for item in items if item.stamp]

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
-from polly_state.commands import Condition, Get, SetRegister, TakeValue, TimeToLive, Touch
+from polly_state.commands import Condition, Get, SetFenced, SetRegister, TakeValue, TimeToLive, Touch
 from polly_state.store import Ack
-from polly_state.structures.base import Binding, Read, Structure, Ttl, seconds
+from polly_state.structures.base import Binding, Read, Structure, Ttl, positive, seconds
 from polly_state.structures.codec import Codec
 from polly_state.structures.keys import Id
 
@@ -57,9 +57,22 @@ class Values(Structure, Generic[T]):
         found = zip(wanted, answers, strict=True)
         return {each: self._codec.decode(answer.value) for each, answer in found if answer.value is not None}
 
-    async def set(self, id: Id, value: T, *, ttl: Ttl | Declared | None = DECLARED, require: Ack = ANY) -> Ack:
-        """Put a value; a *ttl* of its own takes the place of the family's, and None keeps it for good."""
-        return await self._ack(self._write(id, value, ttl), require)
+    async def set(
+        self,
+        id: Id,
+        value: T,
+        *,
+        ttl: Ttl | Declared | None = DECLARED,
+        require: Ack = ANY,
+        fence: int | None = None,
+    ) -> Ack:
+        """Put a value; a *ttl* of its own takes the place of the family's, and None keeps it for good.
+
+        With the *fence* of a lease it raises `Fenced` if a later holder has written, and `StoreUnavailable` while Redis
+        is away. Whoever writes without one is not asked.
+        """
+        command = self._write(id, value, ttl)
+        return await self._ack(command if fence is None else _fenced(command, fence), require)
 
     async def create(self, id: Id, value: T, *, ttl: Ttl | Declared | None = DECLARED, require: Ack = ANY) -> bool:
         """Put a value where there is none; False if there is one, which stays."""
@@ -76,9 +89,10 @@ class Values(Structure, Generic[T]):
         command = self._write(id, value, None, keep_ttl=True, expected=self._codec.encode(expected))
         return (await self._store.execute(command, require)).value
 
-    async def delete(self, id: Id, *, require: Ack = ANY) -> Ack:
-        """Let there be no value."""
-        return await self._ack(SetRegister(self._key(id), self._stamp(), None), require)
+    async def delete(self, id: Id, *, require: Ack = ANY, fence: int | None = None) -> Ack:
+        """Let there be no value; for the *fence* see `set`."""
+        command = SetRegister(self._key(id), self._stamp(), None)
+        return await self._ack(command if fence is None else _fenced(command, fence), require)
 
     async def delete_if(self, id: Id, expected: T, *, require: Ack = ANY) -> bool:
         """Let there be no value if it is *expected*; False if something else is there, or nothing."""
@@ -123,3 +137,7 @@ class Values(Structure, Generic[T]):
         lifetime = self._ttl if isinstance(ttl, Declared) else seconds(ttl)
         content = self._codec.encode(value)
         return SetRegister(self._key(id), self._stamp(), content, lifetime, condition, keep_ttl, expected)
+
+
+def _fenced(command: SetRegister, fence: int) -> SetFenced:
+    return SetFenced(command.key, command.stamp, command.content, command.ttl, fence=positive(fence))

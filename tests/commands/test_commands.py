@@ -19,6 +19,8 @@ from polly_state.commands import (
     Get,
     GetField,
     GetFields,
+    Handed,
+    HandedOut,
     Latest,
     Members,
     PatchFields,
@@ -29,6 +31,7 @@ from polly_state.commands import (
     Set,
     SetRegister,
     Stamped,
+    TakeMessages,
     TakeValue,
     TimeToLive,
     ToggleField,
@@ -91,7 +94,11 @@ def test_keys_on_the_wire_share_a_slot(kind):
 
 
 #: What a command comes to, if that is not True.
-RESULTS = {PutMember: ("gone",), TakeValue: b"x"}
+RESULTS = {
+    PutMember: ("gone",),
+    TakeValue: b"x",
+    TakeMessages: HandedOut([Handed("1" * 24, b"1", "", 2)], 1),
+}
 
 
 @every_command
@@ -105,8 +112,8 @@ def test_what_is_sent_later_says_what_to_set_and_not_what_to_change(kind):
         assert not isinstance(part, ToggleField)
         assert part.effect in (Effect.DURABLE, Effect.CACHE)
         part.apply(keyspace)
-    # Who loads an entry, or holds a message, matters only for the moment.
-    of_the_moment = kind.effect in (Effect.READ, Effect.CLAIM) or kind in (ClaimLoad, RenewLoad)
+    # Who loads an entry matters only for the moment.
+    of_the_moment = kind.effect is Effect.READ or kind in (ClaimLoad, RenewLoad)
     assert (command.settled(RESULTS.get(kind, True), "f" * 24) == ()) is of_the_moment
 
 

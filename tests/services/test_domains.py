@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 import pytest
 
-from polly_state import PollyState, Settings
+from polly_state import Mode, PollyState, Settings, StateUnavailable, StoreUnavailable
 from polly_state.services.bans import Bans
 from polly_state.services.guilds import DEFAULTS, Guilds
 from polly_state.services.history import Ranked, Track, TrackMetadata
 from polly_state.services.queue_sessions import Snapshots
+from polly_state.services.room_sessions import RoomSessions
 from polly_state.services.rooms import Active
 from polly_state.services.sessions import Session, Sessions
-from polly_state.testing import Clock
+from polly_state.testing import Clock, FaultProxy
+from tests.outages import state_at, until
 
 G, U = 111111111111111111, 123456789012345678
 ODD = ["r?", "r*", "r[1]", "r1", "r:1", "{r}", "r%3A1", "部屋", "a\nb", "x" * 4000]
@@ -37,6 +40,40 @@ async def test_settings_are_merged_over_defaults_and_written_one_by_one(anywhere
     assert await guilds.settings(G) == DEFAULTS
     assert (await guilds.autoplay.value(G), await guilds.repeats.value(G)) == (0, 0)
     assert await guilds.autoplay.add(G) == 1
+
+
+async def test_a_reset_that_is_broken_off_has_reset_all_or_nothing(server):
+    async with state_at(server.url, namespace=f"guilds-{secrets.token_hex(4)}") as state:
+        guilds, outcomes = state.guilds, []
+        for patience in range(1000):
+            await guilds.update(patience, volume=70)
+            await asyncio.gather(guilds.autoplay.add(patience), guilds.repeats.add(patience))
+            reset = asyncio.create_task(guilds.reset(patience))
+            for _ in range(patience):
+                await asyncio.sleep(0)
+            done = reset.done()
+            reset.cancel()
+            await asyncio.gather(reset, return_exceptions=True)
+            counts = await guilds.autoplay.value(patience), await guilds.repeats.value(patience)
+            outcomes.append((await guilds.get(patience, "volume"), *counts))
+            if done:
+                break
+        assert set(outcomes) == {(70, 1, 1), (50, 0, 0)}
+        assert outcomes[-1] == (50, 0, 0)
+
+
+async def test_a_reset_is_for_good_whoever_counts_and_sets_meanwhile(server):
+    namespace = f"guilds-{secrets.token_hex(4)}"
+    async with state_at(server.url, namespace=namespace) as one, state_at(server.url, namespace=namespace) as two:
+        await asyncio.gather(*(each.guilds.autoplay.add(G) for each in (one, two) * 5), one.guilds.update(G, volume=1))
+        await one.guilds.reset(G)
+        assert sorted(await asyncio.gather(*(each.guilds.autoplay.add(G) for each in (one, two) * 5))) == [
+            *range(1, 11)
+        ]
+        await two.guilds.update(G, language="pt")
+        assert await one.guilds.settings(G) == {**DEFAULTS, "language": "pt"}
+        # What is hidden does not stay.
+        assert len(await one.fields("guilds", object).all(G)) == 1
 
 
 async def test_settings_may_end_when_nobody_uses_them():
@@ -251,6 +288,50 @@ async def test_a_user_is_in_one_room_and_leaves_only_that(anywhere):
     assert await rooms.config("r2") is None
 
 
+async def test_a_room_has_one_session_which_starts_runs_and_ends(anywhere):
+    sessions = anywhere.room_sessions
+    assert await sessions.holder("r?") is None
+    claims = await asyncio.gather(*(sessions.claim("r?", f"s-{number}") for number in range(10)))
+    (first,) = {claim.owner for claim in claims}
+    assert [claim.granted for claim in claims].count(True) == 1
+    assert (await sessions.holder("r?")).remaining == pytest.approx(60, abs=2)
+    for call in (sessions.run, sessions.keep, sessions.end):
+        assert not await call("r?", "stranger")
+    assert await sessions.run("r?", first)
+    held = await sessions.holder("r?")
+    assert (held.owner, held.phase, held.remaining) == (first, "running", pytest.approx(86_400, abs=2))
+    assert (await sessions.claim("r*", "other")).granted
+    assert await sessions.end("r?", first)
+    assert await sessions.holder("r?") is None
+    assert (await sessions.holder("r*")).owner == "other"
+
+
+async def test_who_is_silent_loses_the_room_to_the_next_and_cannot_end_it(anywhere):
+    sessions, quick = anywhere.room_sessions, RoomSessions(anywhere, stale=0.05)
+    assert (await sessions.claim("r", "old")).granted
+    assert await sessions.run("r", "old")
+    await asyncio.sleep(0.06)
+    assert not (await sessions.claim("r", "new")).granted
+    taken = await quick.claim("r", "new")
+    assert (taken.granted, taken.phase) == (True, "pending")
+    assert not await sessions.keep("r", "old")
+    assert not await sessions.end("r", "old")
+    assert (await sessions.holder("r")).owner == "new"
+
+
+async def test_while_redis_is_away_a_room_is_neither_free_nor_taken(server):
+    async with FaultProxy(server.url) as proxy, state_at(proxy.url, namespace="away") as state:
+        proxy.refuse()
+        proxy.reset()
+        await until(lambda: state.mode is Mode.DEGRADED)
+        sessions = state.room_sessions
+        for call in (sessions.claim, sessions.run, sessions.keep, sessions.end):
+            with pytest.raises(StoreUnavailable):
+                await call("r", "s")
+        with pytest.raises(StateUnavailable):
+            await sessions.holder("r")
+
+
 async def test_a_ban_keeps_a_user_out_for_as_long_as_it_says(anywhere):
     clock = Clock()
     bans = Bans(anywhere, clock)
@@ -273,7 +354,7 @@ async def test_a_ban_keeps_a_user_out_for_as_long_as_it_says(anywhere):
 
 async def test_services_are_made_once(anywhere):
     names = ["bans", "conversations", "guilds", "history", "identities", "queue_sessions", "rooms", "sessions"]
-    for name in (*names, "snapshots"):
+    for name in (*names, "room_sessions", "snapshots"):
         assert getattr(anywhere, name) is getattr(anywhere, name)
 
 

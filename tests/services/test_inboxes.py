@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from polly_state import Mode, PollyState, Settings, StoreUnavailable
-from polly_state.services.inboxes import Inboxes
+from polly_state.services.inboxes import Inboxes, Letter
 from polly_state.testing import FaultProxy
 from tests.outages import QUICK, state_at, until
 
@@ -125,6 +125,40 @@ async def test_a_reader_is_woken_by_another_process_over_a_directory(tmp_path):
                 await until(lambda: len(heard) > number, within=5)  # noqa: B023
         assert heard == [0, 1, 2]
         assert await other.inboxes.drain("bot") == []
+
+
+@pytest.mark.blocking
+async def test_over_a_directory_a_message_is_in_the_hands_of_one_process(tmp_path):
+    settings, count = Settings(directory=tmp_path / "state"), 60
+    async with PollyState(settings, observers=()) as one, PollyState(settings, observers=()) as two:
+        for number in range(count):
+            await one.inboxes.send("bot", number)
+        found = await asyncio.gather(*(state.inboxes.take("bot", 3) for state in (one, two) * 10))
+        taken = [letter for letters in found for letter in letters]
+        assert sorted(letter.value.content for letter in taken) == list(range(count))
+        assert not any(letter.duplicate for letter in taken)
+        for letter in taken[:20]:
+            await letter.ack()
+    # Who comes later knows it too, and gets what was not acknowledged as what it is.
+    async with PollyState(settings, observers=()) as three:
+        assert await three.inboxes.take("bot") == []
+        queue = three.queue("inboxes", Letter, ttl=3600)
+        again = await queue.take("bot", 100, visibility=0.001)
+        assert sorted(letter.value.content for letter in again) == sorted(each.value.content for each in taken[20:])
+        assert {letter.deliveries for letter in again} == {2}
+
+
+@pytest.mark.blocking
+async def test_what_a_directory_knows_of_deliveries_does_not_hinder_the_redis_that_comes(tmp_path, server, namespace):
+    async with PollyState(Settings(directory=tmp_path / "s", namespace=namespace), observers=()) as state:
+        for number in range(3):
+            await state.inboxes.send("bot", number)
+        first, _ = await state.inboxes.take("bot", 2)
+        await first.ack()
+    async with state_at(server.url, namespace=namespace, directory=tmp_path / "s") as state:
+        await until(lambda: state.mode is Mode.CONNECTED and state.health().pending == 0)
+        assert await state.inboxes.drain("bot") == [1, 2]
+        assert state.statistics().journal.dead == 0
 
 
 async def test_messages_of_an_outage_come_when_it_is_over(server, namespace):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from polly_state import CorruptValue, Queue, StoreUnavailable
 from polly_state.commands import Acknowledge, Enqueue, Queued, TakeMessages, TimeToLive
+from polly_state.events import MessagePutAside
 from polly_state.store import Ack
 from polly_state.structures import Binding, Family
 
@@ -79,6 +81,50 @@ async def test_what_cannot_be_read_holds_up_nobody(store, handle):
     with pytest.raises(CorruptValue):
         await queue.dead("a")
     assert [message.value for message in await handle(str).dead("a")] == ["no number"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("hello", "world"),
+        ("id", "x", "content", "1"),
+        ("id", "0" * 24),
+        ("id", "0" * 24, "content", "1", "more", "x"),
+        ("id", b"\xff" * 24, "content", b"\xff"),
+        ("", ""),
+    ],
+)
+async def test_what_something_else_has_put_there_holds_up_nobody(redis_store, fields):
+    told, namespace = [], redis_store.key().partition(":")[0]
+    queue = Queue(Binding(redis_store.store, Family(namespace, "t"), None, 1000, observe=told.append), object)
+    key = Family(namespace, "t").key("a")
+    await queue.put("a", 1)
+    for _ in range(2):
+        await redis_store.ask("XADD", key, "*", *fields)
+    await queue.put("a", 2)
+    assert [message.value for message in await queue.waiting("a")] == [1, 2]
+    taken = await queue.take("a", 10)
+    assert [(each.value, each.duplicate) for each in taken] == [(1, False), (2, False)]
+    assert told == [MessagePutAside("t", "foreign")] * 2
+    found = [json.loads(text) for text in await queue.foreign("a")]
+    assert found == [[text if isinstance(text, str) else text.decode(errors="backslashreplace") for text in fields]] * 2
+    assert await queue.dead("a") == []
+    for each in taken:
+        await each.ack()
+    assert await redis_store.ask("EXISTS", key) == 0
+
+
+async def test_what_is_put_aside_is_told_of_with_its_reason(store):
+    told, family = [], Family(store.key().partition(":")[0], "t")
+    queue, texts = (Queue(Binding(store.store, family, None, 1000, observe=told.append), kind) for kind in (int, str))
+    await texts.put("a", "no number")
+    assert await queue.take("a") == []
+    assert told == [MessagePutAside("t", "unreadable")]
+    await queue.put("a", 1)
+    await queue.take("a", visibility=BRIEF)
+    await store.lapse(2 * BRIEF)
+    assert await queue.take("a", deliveries=1, visibility=BRIEF) == []
+    assert told[1:] == [MessagePutAside("t", "deliveries")]
 
 
 async def test_each_message_is_delivered_to_one_of_many(store, handle):

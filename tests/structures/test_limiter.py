@@ -8,10 +8,11 @@ import time
 
 import pytest
 
-from polly_state import Decision, Origin, PollyState, Quota, RateLimited, Rule
+from polly_state import Decision, Mode, Origin, PollyState, Quota, RateLimited, Rule
 from polly_state.services import RULES
 from polly_state.structures import Binding, Family, Limiter
-from tests.outages import state_at
+from polly_state.testing import FaultProxy
+from tests.outages import state_at, until
 
 HOUR = 3600.0
 STRANGE = ["a:b", "a/b", "r?", "r*", "r[1]", "{x}", "100%", "two\nlines", "語", ("a", "b"), "x" * 4000]
@@ -49,6 +50,58 @@ async def test_rules_are_asked_by_name_or_all_at_once(store, limiter):
     assert (await limits.peek("u")).remaining == 2
     await limits.reset("u")
     assert (await limits.peek("u", "day")).remaining == 100
+
+
+async def test_rules_under_different_ids_are_one_decision(store, limiter):
+    limits = limiter(Rule("user", 2, HOUR), Quota("guild", 3, 864_000))
+    asked = ("user", "ann"), ("guild", "g")
+    assert (await limits.peek_all(*asked)).remaining == 2
+    found = [await limits.admit_all(*asked) for _ in range(3)]
+    assert [(each.allowed, each.rule, each.remaining) for each in found] == [
+        (True, "user", 1),
+        (True, "user", 0),
+        (False, "user", 0),
+    ]
+    assert found[-1].retry_after == pytest.approx(HOUR / 2, abs=1)
+    # What was refused has used nothing of the guild's, which is the same one that is asked for alone.
+    assert (await limits.peek("g", "guild")).remaining == 1
+    assert (await limits.admit_all(("user", "bob"), ("user", "eve"), ("guild", "g"))).rule == "guild"
+    refused = await limits.admit_all(("user", "bob"), ("guild", "g"))
+    assert (refused.allowed, refused.rule) == (False, "guild")
+    assert [(await limits.peek(name, "user")).remaining for name in ("bob", "eve", "g")] == [1, 1, 2]
+
+
+async def test_of_many_decisions_at_once_about_two_ids_each_counts_for_both_or_none(store, limiter):
+    limits = limiter(Rule("user", 30, HOUR), Rule("guild", 20, HOUR))
+    users = ["ann", "bob"] * 25
+    found = await asyncio.gather(*(limits.admit_all(("user", user), ("guild", "g"), cost=1) for user in users))
+    assert sum(each.allowed for each in found) == 20
+    left = [(await limits.peek(user, "user")).remaining for user in ("ann", "bob")]
+    assert sum(left) == 60 - 20
+    assert {each.rule for each in found if not each.allowed} == {"guild"}
+
+
+@pytest.mark.parametrize("choice", ["share", "allow", "deny"])
+async def test_while_redis_is_away_rules_under_different_ids_are_one_decision_too(server, choice):
+    async with FaultProxy(server.url) as proxy, state_at(proxy.url, namespace=f"lim-{secrets.token_hex(4)}") as state:
+        limits = state.limiter("l", Rule("user", 4, HOUR), Rule("guild", 100, HOUR), on_outage=choice)
+        proxy.refuse()
+        proxy.reset()
+        await until(lambda: state.mode is Mode.DEGRADED)
+        found = [await limits.admit_all(("user", "ann"), ("guild", "g")) for _ in range(3)]
+        # A share lets a quarter of it come at once.
+        expected = {"share": [True, False, False], "allow": [True] * 3, "deny": [False] * 3}
+        assert [each.allowed for each in found] == expected[choice]
+        assert {each.origin for each in found} == {Origin.SHARE if choice == "share" else Origin.DEFAULT}
+        assert (await limits.admit_all(("user", "bob"), ("guild", "g"))).allowed is (choice != "deny")
+
+
+@pytest.mark.parametrize(
+    "asked", [(), (("a", 1), ("a", 1)), (("a", 1), ("a", "1")), (("b", 1),), [("a", number) for number in range(17)]]
+)
+async def test_what_makes_no_decision_is_a_value_error(limiter, asked):
+    with pytest.raises(ValueError, match="rule"):
+        await limiter(Rule("a", 5, 60)).admit_all(*asked)
 
 
 async def test_ids_do_not_share(store, limiter):
