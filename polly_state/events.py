@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "EventLog",
     "EvictingServer",
+    "MessageUnreadable",
     "Mode",
     "ModeChanged",
     "Observer",
@@ -115,6 +116,12 @@ class CacheEntryUnreadable(NamedTuple):
     family: str
 
 
+class MessageUnreadable(NamedTuple):
+    """A message to listeners of a *family* was damaged, or is of something else that publishes there; it is skipped."""
+
+    family: str
+
+
 Event: TypeAlias = (
     ConnectionOpened
     | ConnectionLost
@@ -125,6 +132,7 @@ Event: TypeAlias = (
     | ServerLoss
     | EvictingServer
     | CacheEntryUnreadable
+    | MessageUnreadable
 )
 Observer: TypeAlias = Callable[[Event], None]
 """Called at once, on the event loop: it must be quick. What it raises is logged and goes no further."""

@@ -207,7 +207,9 @@ class PollyState(Coordination, Domains):
             raise ValueError(f"the family {name!r} would be among those of state.cache; choose another name")
         if held is None:
             family = Family(self.settings.namespace, name)
-            handle = make(Binding(self._store, family, lifetime, self.settings.bounds.value_bytes, self._channels))
+            handle = make(
+                Binding(self._store, family, lifetime, self.settings.bounds.value_bytes, self._channels, self._observe)
+            )
             held = self._handles[name] = (kind, declared, lifetime, handle)
         if held[:3] != (kind, declared, lifetime):
             raise ValueError(f"the family {name!r} exists already with another structure, type or ttl")

@@ -138,7 +138,7 @@ class Subscriber:
     def _pushed(self, message: list[Reply]) -> None:
         kind, subject = message[0], message[1]
         if kind == b"message":
-            self._channels.tell(_topic(subject), message[2])
+            self._channels.tell(_topic(subject), message[2], here=False)
         elif kind == b"subscribe":
             self._channels.heard(_topic(subject))
         elif kind == b"invalidate":

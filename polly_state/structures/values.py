@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
@@ -11,6 +11,7 @@ from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure, Ttl, seconds
 from polly_state.structures.codec import Codec
 from polly_state.structures.keys import Id
+from polly_state.structures.watch import watch
 
 __all__ = ["Values"]
 
@@ -56,6 +57,16 @@ class Values(Structure, Generic[T]):
         answers = await self._store.execute_many([Get(self._key(each)) for each in wanted])
         found = zip(wanted, answers, strict=True)
         return {each: self._codec.decode(answer.value) for each, answer in found if answer.value is not None}
+
+    def watch(self, id: Id) -> AsyncGenerator[T | None, None]:
+        """The value now, None if there is none, and each newer one, for as long as the loop goes on.
+
+        What is overwritten before it was read may be left out, the last never is, whoever writes it and over all
+        outages. While nobody knows the value, nothing is given. Raises `CorruptValue` as `get` does.
+        """
+        decode = self._codec.decode
+        command = Get(self._key(id))
+        return watch(self._store, self._channels, command, lambda content: None if content is None else decode(content))
 
     async def set(self, id: Id, value: T, *, ttl: Ttl | Declared | None = DECLARED, require: Ack = ANY) -> Ack:
         """Put a value; a *ttl* of its own takes the place of the family's, and None keeps it for good."""

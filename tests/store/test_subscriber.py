@@ -27,7 +27,8 @@ class Ear(Listener):
     def __init__(self):
         self.heard_of = []
 
-    def told(self, message):
+    def told(self, message, *, here):
+        assert not here
         self.heard_of.append(message)
 
     def stirred(self):
