@@ -133,6 +133,7 @@ class Channels:
     def heard(self, topic: Topic) -> None:
         """For the subscriber: *topic* is heard from now on."""
         self._heard.add(topic)
+        self._away = False
         for listener in self._listeners.get(topic, ()):
             listener.heard()
 
