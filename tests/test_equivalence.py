@@ -48,6 +48,7 @@ from polly_state.commands import (
     PatchFields,
     PatchSet,
     Persist,
+    Publish,
     PutEntry,
     PutMember,
     Queued,
@@ -219,7 +220,7 @@ def test_every_command_takes_part():
 
 
 #: Kinds of commands with keys of their own, compared beside their other tests.
-ELSEWHERE = {Acquire, Admit, Beat, Enter, Heard, Holder, Issue, Keep, Leave, Release, Renew, Take, Unheard}
+ELSEWHERE = {Acquire, Admit, Beat, Enter, Heard, Holder, Issue, Keep, Leave, Publish, Release, Renew, Take, Unheard}
 
 
 class Step(NamedTuple):

@@ -16,6 +16,7 @@ from polly_state.events import (
     Event,
     EventLog,
     EvictingServer,
+    MessageUnreadable,
     ModeChanged,
     OperationDead,
     Replayed,
@@ -39,6 +40,7 @@ EXAMPLES = {
     ServerLoss(1, 0): logging.WARNING,
     EvictingServer("allkeys-lru"): logging.WARNING,
     CacheEntryUnreadable("guilds"): logging.WARNING,
+    MessageUnreadable("moves"): logging.WARNING,
 }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from polly_state import Ack, BreakerSettings, Gap, Mode, PollyState, UnsupportedValue
+from polly_state.commands import Publish
 from polly_state.events import MessageUnreadable
 from polly_state.store.channels import Topic
 from polly_state.structures.outlet import Outlet
@@ -115,6 +116,10 @@ async def test_an_outage_is_bridged_here_and_told_as_a_gap(server, namespace):
             await other.events("e", int).publish("a", 4)
             await until(lambda: heard == [1, 2, 3, Gap(None), 4])
             await until(lambda: late == [3, Gap(None), 4])
+
+
+async def test_to_publish_is_the_same_on_all_stores(store):
+    assert await store.do(Publish(store.key(), b"x")) is True
 
 
 async def test_a_hung_server_is_a_gap_too(binary, namespace):
