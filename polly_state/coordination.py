@@ -12,6 +12,7 @@ from polly_state.services import Limits
 from polly_state.store import LocalStore
 from polly_state.structures import (
     Binding,
+    Events,
     Leases,
     Limiter,
     Locks,
@@ -105,6 +106,10 @@ class Coordination:
         return self._handle(
             Tokens, name, (declared, lifetime), None, lambda binding: Tokens(binding, declared, lifetime)
         )
+
+    def events(self, name: str, declared: type[T]) -> Events[T]:
+        """Messages of one type, under ids of your own, to whoever listens at the moment; raises as `map` does."""
+        return self._handle(Events, name, declared, None, lambda binding: Events(binding, declared))
 
     @property
     def processes(self) -> int:

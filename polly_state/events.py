@@ -17,6 +17,7 @@ __all__ = [
     "EventLog",
     "EvictingServer",
     "MessagePutAside",
+    "MessageUnreadable",
     "Mode",
     "ModeChanged",
     "Observer",
@@ -127,6 +128,12 @@ class MessagePutAside(NamedTuple):
     reason: str
 
 
+class MessageUnreadable(NamedTuple):
+    """A message to listeners of a *family* was damaged, or is of something else that publishes there; it is skipped."""
+
+    family: str
+
+
 Event: TypeAlias = (
     ConnectionOpened
     | ConnectionLost
@@ -138,6 +145,7 @@ Event: TypeAlias = (
     | EvictingServer
     | CacheEntryUnreadable
     | MessagePutAside
+    | MessageUnreadable
 )
 Observer: TypeAlias = Callable[[Event], None]
 """Called at once, on the event loop: it must be quick. What it raises is logged and goes no further."""

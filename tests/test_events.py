@@ -17,6 +17,7 @@ from polly_state.events import (
     EventLog,
     EvictingServer,
     MessagePutAside,
+    MessageUnreadable,
     ModeChanged,
     OperationDead,
     Replayed,
@@ -41,6 +42,7 @@ EXAMPLES = {
     EvictingServer("allkeys-lru"): logging.WARNING,
     CacheEntryUnreadable("guilds"): logging.WARNING,
     MessagePutAside("inboxes", "foreign"): logging.WARNING,
+    MessageUnreadable("moves"): logging.WARNING,
 }
 
 

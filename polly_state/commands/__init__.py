@@ -31,6 +31,7 @@ from polly_state.commands.limits import Admit, AdmitAll, OnOutage, Plan, Verdict
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
 from polly_state.commands.members import PutMember, entered
 from polly_state.commands.permits import Enter, Keep, Leave
+from polly_state.commands.publications import Publish
 from polly_state.commands.queues import Enqueue, Queued
 from polly_state.commands.registers import SetRegister, Touch
 from polly_state.commands.rules import Quota, Rule
@@ -86,6 +87,7 @@ __all__ = [
     "PatchSet",
     "Persist",
     "Plan",
+    "Publish",
     "PutEntry",
     "PutMember",
     "Queued",

@@ -21,8 +21,8 @@ class Topic(NamedTuple):
 class Listener:
     """Who listens for one topic. What happens is told at once, on the event loop, so each of these must be quick."""
 
-    def told(self, message: bytes) -> None:
-        """Somebody has published *message*."""
+    def told(self, message: bytes, *, here: bool) -> None:
+        """Somebody has published *message*: *here*, or Redis has brought it, also what was published here."""
 
     def stirred(self) -> None:
         """Something may have come, or changed, by whom nobody was told."""
@@ -42,7 +42,7 @@ class Wake(Listener):
         self._topic = topic
         self._event = asyncio.Event()
 
-    def told(self, message: bytes) -> None:  # noqa: ARG002 - it is looked at where it is
+    def told(self, message: bytes, *, here: bool) -> None:  # noqa: ARG002 - it is looked at where it is
         """See `Listener`."""
         self._event.set()
 
@@ -114,10 +114,10 @@ class Channels:
         with self.listening(topic, wake):
             yield wake
 
-    def tell(self, topic: Topic, message: bytes = b"") -> None:
+    def tell(self, topic: Topic, message: bytes = b"", *, here: bool = True) -> None:
         """Tell those in this process who listen for *topic*."""
         for listener in self._listeners.get(topic, ()):
-            listener.told(message)
+            listener.told(message, here=here)
 
     def stir(self, name: str) -> None:
         """What is at a key was changed by this process, without Redis."""
@@ -133,6 +133,7 @@ class Channels:
     def heard(self, topic: Topic) -> None:
         """For the subscriber: *topic* is heard from now on."""
         self._heard.add(topic)
+        self._away = False
         for listener in self._listeners.get(topic, ()):
             listener.heard()
 

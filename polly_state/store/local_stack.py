@@ -80,6 +80,7 @@ class LocalStack:
         if overlay is not None:
             await overlay.patiently(lambda: overlay.journal.forget(float("inf")))
         self._keyspace.clear()
+        self._channels.stir_all()
 
     def journal(self) -> JournalStatistics | None:
         """See `Stack`."""

@@ -119,10 +119,15 @@ class Subscriber:
         channels = _words("UNSUBSCRIBE", old) + _words("SUBSCRIBE", new)
         # In RESP3 a subscription is answered by a push alone, so that the reply that is awaited is the PING's.
         answers.append(link.submit(channels + PING))
-        _, late = await asyncio.wait(answers, timeout=self._answer)
-        if late:
-            raise DeadlineExceeded(f"no answer on the subscription within {self._answer:g} s")
-        *found, answer = [each.result() for each in answers]
+        try:
+            # Unlike a timeout this looks whether the answers are there before it says that they are late.
+            _, late = await asyncio.wait(answers, timeout=self._answer)
+            if late:
+                raise DeadlineExceeded(f"no answer on the subscription within {self._answer:g} s")
+            *found, answer = [each.result() for each in answers]
+        finally:
+            for each in answers:
+                _ = each.cancel() or each.cancelled() or each.exception()
         if isinstance(answer, ReplyError):
             raise self._connection.refused(answer)
         self._note(keys, found)
@@ -138,7 +143,7 @@ class Subscriber:
     def _pushed(self, message: list[Reply]) -> None:
         kind, subject = message[0], message[1]
         if kind == b"message":
-            self._channels.tell(_topic(subject), message[2])
+            self._channels.tell(_topic(subject), message[2], here=False)
         elif kind == b"subscribe":
             self._channels.heard(_topic(subject))
         elif kind == b"invalidate":

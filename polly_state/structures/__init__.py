@@ -3,6 +3,7 @@
 from polly_state.structures.base import MAX_FIELD_NAME, Binding, Read, Structure, Ttl, seconds
 from polly_state.structures.codec import Codec
 from polly_state.structures.counters import Counters
+from polly_state.structures.events import Events
 from polly_state.structures.fields import Fields
 from polly_state.structures.handles import Handles
 from polly_state.structures.holding import Lease
@@ -12,6 +13,7 @@ from polly_state.structures.limiter import Decision, Limiter
 from polly_state.structures.locks import Locks
 from polly_state.structures.log import Log
 from polly_state.structures.members import Members
+from polly_state.structures.outlet import Gap
 from polly_state.structures.presence import Presence, Roll, Standing
 from polly_state.structures.queue import Delivery, Message, Queue
 from polly_state.structures.semaphore import Semaphore
@@ -27,8 +29,10 @@ __all__ = [
     "Counters",
     "Decision",
     "Delivery",
+    "Events",
     "Family",
     "Fields",
+    "Gap",
     "Handles",
     "Id",
     "Lease",

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from polly_state.commands import MAX_COUNT, Command, Touch
 from polly_state.errors import StateUnavailable
-from polly_state.events import Observer
+from polly_state.events import Event, Observer
 from polly_state.store import Ack, Origin, Store
 from polly_state.store.channels import Channels
 from polly_state.structures.keys import Family, Id
@@ -38,6 +38,10 @@ class Read(NamedTuple, Generic[T]):
         return self.origin in (Origin.MIRROR, Origin.DEFAULT)
 
 
+def ignore(event: Event) -> None:
+    """Tell nobody."""
+
+
 class Binding(NamedTuple):
     """Where a structure lives: a store, a family of keys, and a time to live in seconds, None for good."""
 
@@ -47,8 +51,7 @@ class Binding(NamedTuple):
     max_value_bytes: int
     channels: Channels | None = None
     """Where others tell of what they do; None for this process alone."""
-    observe: Observer = lambda _: None
-    """Who is told of events."""
+    observe: Observer = ignore
 
 
 class Structure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Generic, TypeVar
 
 from polly_state.commands import ClearFields, GetField, GetFields, PatchFields, SwapFields, ToggleField
@@ -10,6 +10,7 @@ from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure, field_name
 from polly_state.structures.codec import Codec
 from polly_state.structures.keys import Id
+from polly_state.structures.watch import watch
 
 __all__ = ["Fields"]
 
@@ -41,8 +42,11 @@ class Fields(Structure, Generic[T]):
 
     async def all(self, id: Id) -> dict[str, T]:
         """Every field; empty only if there is none."""
-        contents = (await self._store.execute(GetFields(self._key(id)))).value
-        return {field: self._codec.decode(content) for field, content in contents.items()}
+        return self._values((await self._store.execute(GetFields(self._key(id)))).value)
+
+    def watch(self, id: Id) -> AsyncGenerator[dict[str, T], None]:
+        """Every field now, and again whenever any of them has changed; see `Values.watch`."""
+        return watch(self._store, self._channels, GetFields(self._key(id)), self._values)
 
     async def set(self, id: Id, field: str, value: T, *, require: Ack = ANY) -> Ack:
         """Set one field."""
@@ -90,6 +94,9 @@ class Fields(Structure, Generic[T]):
         """Turn a switch, which counts as off while it is missing; the new state, exact among all processes."""
         command = ToggleField(self._key(id), self._stamp(), field_name(field), b"true", b"false", self._ttl)
         return (await self._store.execute(command, require)).value
+
+    def _values(self, contents: Mapping[str, bytes]) -> dict[str, T]:
+        return {field: self._codec.decode(content) for field, content in contents.items()}
 
     def _contents(self, values: Mapping[str, T | None]) -> dict[str, bytes | None]:
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
@@ -11,6 +11,7 @@ from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure, Ttl, positive, seconds
 from polly_state.structures.codec import Codec
 from polly_state.structures.keys import Id
+from polly_state.structures.watch import watch
 
 __all__ = ["Values"]
 
@@ -73,6 +74,16 @@ class Values(Structure, Generic[T]):
         """
         command = self._write(id, value, ttl)
         return await self._ack(command if fence is None else _fenced(command, fence), require)
+
+    def watch(self, id: Id) -> AsyncGenerator[T | None, None]:
+        """The value now, None if there is none, and each newer one, for as long as the loop goes on.
+
+        What is overwritten before it was read may be left out, the last never is, whoever writes it and over all
+        outages. While nobody knows the value, nothing is given. Raises `CorruptValue` as `get` does.
+        """
+        decode = self._codec.decode
+        command = Get(self._key(id))
+        return watch(self._store, self._channels, command, lambda content: None if content is None else decode(content))
 
     async def create(self, id: Id, value: T, *, ttl: Ttl | Declared | None = DECLARED, require: Ack = ANY) -> bool:
         """Put a value where there is none; False if there is one, which stays."""

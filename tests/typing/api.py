@@ -13,7 +13,9 @@ from polly_state import (
     Counters,
     Decision,
     Delivery,
+    Events,
     Fields,
+    Gap,
     Health,
     Lease,
     Log,
@@ -159,6 +161,22 @@ async def taken(state: PollyState) -> None:
     async for delivery in work.listen(1):
         assert_type(delivery.value, Reminder)
         assert_type(await delivery.ack(), Ack)
+
+
+async def told(state: PollyState) -> None:
+    moves = state.events("moves", Reminder)
+    assert_type(moves, Events[Reminder])
+    assert_type(await moves.publish(1, Reminder("x")), Ack)
+    await moves.publish(1, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async for message in moves.listen(1):
+        if isinstance(message, Gap):
+            assert_type(message.missed, int | None)
+        else:
+            assert_type(message, Reminder)
+    async for value in state.map("reminders", Reminder).watch(1):
+        assert_type(value, Reminder | None)
+    async for fields in state.fields("texts", str).watch(1):
+        assert_type(fields, dict[str, str])
 
 
 async def services(state: PollyState) -> None:
