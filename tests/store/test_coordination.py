@@ -138,12 +138,12 @@ async def test_a_body_is_cancelled_before_its_lock_can_be_had_by_another(proxy, 
     ended = asyncio.Event()
 
     async def work():
-        try:
-            async with locks.hold("a"):
+        async with locks.hold("a"):
+            try:
                 await cut(proxy, state)
                 await asyncio.sleep(10)
-        finally:
-            ended.set()
+            finally:
+                ended.set()
 
     task = asyncio.create_task(work())
     await until(lambda: state.mode is Mode.DEGRADED)
