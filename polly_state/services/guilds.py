@@ -68,7 +68,9 @@ class Guilds:
 
     async def get(self, guild_id: Id, name: str) -> object:
         """One setting; None only if there is none, and no default."""
-        found = await self._settings.get(guild_id, _prefix(await self._eras.get(guild_id)) + name)
+        era, found = await asyncio.gather(self._eras.get(guild_id), self._settings.get(guild_id, name))
+        if era is not None:
+            found = await self._settings.get(guild_id, _prefix(era) + name)
         return self.defaults.get(name) if found is None else found
 
     async def update(self, guild_id: Id, **settings: object) -> Ack:

@@ -22,7 +22,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "locks": {"cycles": 600, "pause": 0.1, "losses": 5},
 }
 FULL: dict[str, dict[str, Any]] = {
-    "inbox": {"messages": 100_000, "pause": 1.0, "visibility": 2.0},
+    "inbox": {"messages": 100_000, "pause": 0.3, "visibility": 2.0},
     "locks": {"cycles": 10_000, "pause": 0.5, "losses": 100},
 }
 RUNS = {"inbox": inbox.run, "locks": locks.run}

@@ -98,6 +98,7 @@ async def collections(state: PollyState) -> None:
 
 async def coordination(state: PollyState) -> None:
     assert_type(await state.limits.admit("command", 1), Decision)
+    assert_type(await state.limits.admit_all(("command", 1), ("guild", (1, "a"))), Decision)
     assert_type(await state.limiter("api", Rule("minute", 5, 60)).wait((1, "a"), timeout=1), Decision)
     async with state.locks().hold(1) as lease:
         assert_type(lease, Lease)
@@ -182,6 +183,7 @@ async def told(state: PollyState) -> None:
 async def services(state: PollyState) -> None:
     assert_type(await state.guilds.settings(1), dict[str, object])
     assert_type(await state.guilds.autoplay.add(1), int)
+    assert_type(await state.room_sessions.claim("room", "session"), Tenure)
     assert_type(await state.sessions.patch(1, 2, volume=3), bool)
     assert_type(await state.identities.read("room", "p"), dict[str, object] | None)
     assert_type(await state.history.is_duplicate(1, id="a"), bool)
