@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
@@ -249,6 +250,10 @@ async def test_a_user_is_in_one_room_and_leaves_only_that(anywhere):
     await rooms.set_config("r1", {"persona": "Pearl"})
     assert await rooms.config("r1") == {"persona": "Pearl"}
     assert await rooms.config("r2") is None
+    async with aclosing(rooms.watch_config("r1")) as configs:
+        assert await anext(configs) == {"persona": "Pearl"}
+        await rooms.set_config("r1", {"persona": "Ruby"})
+        assert await anext(configs) == {"persona": "Ruby"}
 
 
 async def test_a_ban_keeps_a_user_out_for_as_long_as_it_says(anywhere):
