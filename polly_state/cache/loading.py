@@ -163,7 +163,6 @@ class Loading(Lookup[T]):
         finally:
             if near is not None:
                 near.drop(command.key)
-            self._shared.channels.tell(Topic(command.key))
         if held and command.content is not None:
             self.tally.bytes_written += len(command.content)
         return held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Final, NamedTuple
 
 from polly_state.store import Ack
@@ -76,3 +77,7 @@ class Rooms:
     async def config(self, room: Id) -> object | None:
         """The latest config; None only if there is none."""
         return await self._configs.get(room)
+
+    def watch_config(self, room: Id) -> AsyncGenerator[object | None, None]:
+        """The latest config, and each newer one; see `Values.watch`."""
+        return self._configs.watch(room)

@@ -113,6 +113,8 @@ async def test_a_lost_channel_only_costs_time(server, gone):
     namespace = secrets.token_hex(4)
     async with state_at(server.url, namespace=namespace) as here, state_at(server.url, namespace=namespace) as there:
         slow, mine = Source("theirs", takes=0.3), Source("mine")
+        # Nobody could wait for the claim to lapse.
+        there.cache._shared.liveness = 1000.0
         loading = asyncio.create_task(there.cache.family("own", str, ttl=60).get_or_load(1, slow))
         await until(lambda: slow.loads)
         waiting = asyncio.create_task(here.cache.family("own", str, ttl=60).get_or_load(1, mine))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import aclosing
 
 import pytest
 
@@ -286,6 +287,10 @@ async def test_a_user_is_in_one_room_and_leaves_only_that(anywhere):
     await rooms.set_config("r1", {"persona": "Pearl"})
     assert await rooms.config("r1") == {"persona": "Pearl"}
     assert await rooms.config("r2") is None
+    async with aclosing(rooms.watch_config("r1")) as configs:
+        assert await anext(configs) == {"persona": "Pearl"}
+        await rooms.set_config("r1", {"persona": "Ruby"})
+        assert await anext(configs) == {"persona": "Ruby"}
 
 
 async def test_a_room_has_one_session_which_starts_runs_and_ends(anywhere):

@@ -10,8 +10,9 @@ import pytest
 
 from polly_state import Mode, PollyState, Settings, StoreUnavailable
 from polly_state.services.inboxes import Inboxes, Letter
-from polly_state.testing import FaultProxy
+from polly_state.testing import FaultProxy, Server
 from tests.outages import QUICK, state_at, until
+from tests.testing.wire import ask
 
 ROOMS = ["https://example.org/r?", "r*", "部屋", "a:b\n"]
 
@@ -112,6 +113,17 @@ async def test_an_idle_reader_sends_nothing_and_is_woken_by_another_process(serv
             assert state.statistics().operations["TakeMessages"].operations == before
             await other.inboxes.send("bot", 1)
             await until(lambda: heard == [0, 1], within=5)
+
+
+async def test_a_reader_who_may_not_subscribe_looks_by_itself(binary):
+    async with Server(binary) as server:
+        ask(server.url, "ACL SETUSER shy on >secret ~* +@all resetchannels")
+        async with state_at(server.url.replace("://", "://shy:secret@")) as state, state_at(server.url) as other:
+            heard = []
+            async with reading(state, "bot", heard):
+                for number in range(2):
+                    await other.inboxes.send("bot", number)
+                    await until(lambda: len(heard) > number, within=10)  # noqa: B023
 
 
 @pytest.mark.blocking

@@ -237,8 +237,19 @@ async def test_who_is_not_told_of_a_release_looks(server, namespace, other, monk
         await other.locks("l").acquire("a")
         waiter = asyncio.create_task(locks.acquire("a"))
         await until(lambda: deaf or any(map(state._channels.hears, state._channels.topics)))
+        await asyncio.sleep(0.05)
         ask(server.url, f"DEL {locks._key('a')}")
         assert (await asyncio.wait_for(waiter, 10)).held
+
+
+async def test_who_waits_for_a_local_lock_asks_redis_for_nothing(state):
+    locks = state.locks("local", scope="local")
+    lease = await locks.acquire("a")
+    waiter = asyncio.create_task(locks.acquire("a"))
+    await asyncio.sleep(0.02)
+    assert state._channels.topics == set()
+    await lease.release()
+    assert (await asyncio.wait_for(waiter, 10)).held
 
 
 async def test_of_all_who_wait_in_a_process_one_asks(server, namespace, other):

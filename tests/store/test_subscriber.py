@@ -94,6 +94,16 @@ async def test_nobody_listens_and_there_is_no_connection(proxy, server, name):
             await until(lambda: proxy.open == 1)
 
 
+async def test_what_nobody_wants_any_more_is_not_sent(server, name):
+    async with subscribed(server.url) as channels:
+        with channels.listening(Topic(f"{name}-other"), Ear()):
+            with channels.listening(Topic(name), Ear()):
+                await until(lambda: channels.hears(Topic(name)))
+            await until(lambda: ask(server.url, f"PUBLISH {name} x") == [b":0"])
+            assert not channels.hears(Topic(name))
+            assert ask(server.url, f"PUBLISH {name}-other x") == [b":1"]
+
+
 def test_the_time_to_notice_is_below_a_second_and_a_half():
     assert max(BEAT) + ANSWER < 1.5
 
