@@ -18,7 +18,7 @@ from polly_state.testing import available
 from tests.endurance import inbox, locks
 
 SHORT: dict[str, dict[str, Any]] = {
-    "inbox": {"messages": 5000, "pause": 0.2, "visibility": 0.5},
+    "inbox": {"messages": 5000, "pause": 0.1, "visibility": 0.5},
     "locks": {"cycles": 600, "pause": 0.1, "losses": 5},
 }
 FULL: dict[str, dict[str, Any]] = {

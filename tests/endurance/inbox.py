@@ -41,7 +41,9 @@ async def run(
         kills = Counter[str]()
         while not all(producer.finished for producer in producers):
             await asyncio.sleep(lots.uniform(0.5, 1.5) * pause)
-            victim = lots.choice(consumers + [each for each in producers if not each.finished])
+            busy = [each for each in producers if not each.finished]
+            # However short it is, one of each is killed.
+            victim = lots.choice(busy if busy and not kills["produce"] else consumers + busy)
             kills[victim.plan.job] += 1
             await crew.replace(victim, **(await _what_is_left(victim, messages // PRODUCERS)))
         async with asyncio.timeout(20 * visibility + messages / 500):

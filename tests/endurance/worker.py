@@ -24,9 +24,11 @@ INBOX = "bot"
 NAMES = ("a", "b", "c", "d")
 PATIENCE = 5.0
 TAKEN = 16
+ENDED = "ended"
 REGISTER = """
 if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[1]) or '0') then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
+if ARGV[3] == 'end' then redis.call('INCR', KEYS[3]) end
 return redis.call('RPUSH', KEYS[2], ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
 """
 """What a fenced resource does: refuse who comes with a lower fence than it has seen."""
@@ -117,7 +119,7 @@ async def lock(state: PollyState, plan: Plan, notes: Notes) -> None:
         register = client.register_script(REGISTER)
 
         async def write(name: str, fence: int, what: str) -> bool:
-            return bool(await register([f"seen:{name}", f"written:{name}"], [fence, me, what]))
+            return bool(await register([f"seen:{name}", f"written:{name}", ENDED], [fence, me, what]))
 
         while True:
             name, began = lots.choice(NAMES), time.monotonic()
