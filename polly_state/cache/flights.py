@@ -54,9 +54,14 @@ class Flights:
         return len(self._flights)
 
     def get(self, key: str, marks: bytes) -> Flight | None:
-        """The flight of *key*, if it began under these *marks*: another one's result may be invalid already."""
+        """The flight of *key*, if it began under these *marks*: another one's result may be invalid already.
+
+        One that has failed is for those who asked before that.
+        """
         flight = self._flights.get(key)
-        return flight if flight is not None and flight.marks == marks else None
+        if flight is None or flight.marks != marks:
+            return None
+        return None if flight.future.done() and flight.future.exception() is not None else flight
 
     def flying(self, key: str) -> bool:
         """Whether *key* is being loaded."""
