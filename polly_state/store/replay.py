@@ -21,7 +21,8 @@ MAX_AGE: Final = 86_400.0
 """Seconds for which Redis keeps the stamps of what is gone; an older write might bring it back."""
 RATE: Final = 10_000.0
 """Rows for each second, so that users' calls have the greater share of Redis."""
-LARGEST, GROWTH = 200, 20
+#: Rows at once, and the part of them by which the next batch is larger.
+LARGEST, GROWTH = 200, 4
 SLOW: Final = 0.05
 MENDABLE: Final = frozenset({"NOPERM", "UNKNOWN"})
 """Refusals that are the server's fault, or its ACL's: the row waits until somebody mends that."""
@@ -64,20 +65,21 @@ class Replay:
             await asyncio.sleep(random.uniform(ELSEWHERE / 2, ELSEWHERE))
             return
         rows = self._journal.batch(self._size)
-        began = time.monotonic()
+        began, before = time.monotonic(), self._replayed
         try:
             await self.send(rows)
         except Overloaded:
-            # Users come first, with whatever they have in flight.
-            self._size = max(1, self._size // 2)
-            await asyncio.sleep(CROWDED)
+            # Users come first, with whatever they have in flight: next time it is no more than found room.
+            sent = self._replayed - before
+            self._size = max(1, sent)
+            await asyncio.sleep(CROWDED * (1 - sent / len(rows)))
             return
         except LocalStoreFull:
             # To bring the log into the file makes room for what takes rows away, if anything does.
             await asyncio.to_thread(self._journal.upkeep, None)
             raise
         took = time.monotonic() - began
-        self._size = max(1, self._size // 2) if took > SLOW else min(LARGEST, self._size + GROWTH)
+        self._size = max(1, self._size // 2) if took > SLOW else min(LARGEST, self._size + max(1, self._size // GROWTH))
         await asyncio.sleep(max(0.0, len(rows) / RATE - took))
 
     async def send(self, rows: list[Row]) -> None:
