@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Final
 
 from polly_state.commands import Command, ended, outlived, stamp_of
@@ -19,7 +20,7 @@ FOREVER: Final = float("inf")
 
 
 class Slots(dict[str, Row]):
-    """The rows of one key by slot, with what spares most writes a look at all of them."""
+    """The rows of one key by slot, oldest first, with what spares most writes a look at all of them."""
 
     __slots__ = ("end", "newest", "soonest")
 
@@ -78,16 +79,12 @@ class MemoryJournal:
     def pending(self, key: str) -> list[Row]:
         """See `Journal`."""
         slots = self._rows.get(key)
-        return [] if slots is None else sorted(slots.told().values())
+        return [] if slots is None else list(slots.told().values())
 
     def batch(self, size: int) -> list[Row]:
-        """See `Journal`: whole keys, oldest keys first."""
-        rows: list[Row] = []
-        for slots in self._rows.values():
-            rows += sorted(slots.told().values())
-            if len(rows) >= size:
-                break
-        return rows
+        """See `Journal`: oldest keys first."""
+        rows = (row for slots in self._rows.values() for row in slots.told().values())
+        return list(islice(rows, size))
 
     @contextmanager
     def writing(self) -> Generator[None]:

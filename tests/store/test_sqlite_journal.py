@@ -418,3 +418,16 @@ def test_what_had_ended_before_its_key_was_written_to_again_is_not_kept(path, ki
     assert [replace(again, base=3)] == [row.command for row in journal.pending("c")]
     assert len(journal) == 3
     journal.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_a_batch_is_as_large_as_is_asked_for_also_of_one_key(path, kind):
+    journal = opened(path) if kind == "disk" else MemoryJournal(100)
+    kept = [PatchFields("h", clock.stamp(), {f"f{number}": b"1"}) for number in range(9)]
+    record(journal, *kept)
+    sent = []
+    while rows := journal.batch(4):
+        sent.append([row.command for row in rows])
+        journal.settle(rows)
+    assert sent == [kept[:4], kept[4:8], kept[8:]]
+    journal.close()
