@@ -12,7 +12,7 @@ that is ever read. Own writes are told of as well (no NOLOOP): one whose reply w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from polly_state.connection import ReplyError
@@ -67,14 +67,12 @@ class Tracking:
             self._told = True
             self._near.trust(asked_at + self._silence)
 
-    async def beat(self) -> None:
-        """Ask for an answer: it comes after everything that Redis had told before. Raises `StoreUnavailable`."""
-        link = self._link
-        if link is None or not self._told:
-            return
-        asked_at = self._monotonic()
-        await link.submit(pack(("PING",)))
-        if link is self._link:
+    async def beat(self, question: Callable[[], Awaitable[object]]) -> None:
+        """Ask a *question* over the shared link: its answer comes after everything that Redis had told before."""
+        link, asked_at = self._link if self._told else None, self._monotonic()
+        await question()
+        # The link that is followed is the shared one from before it is `told` of, so it has carried the question.
+        if link is not None and link is self._link:
             self._near.trust(asked_at + self._silence)
 
     def _pushed(self, message: list[Reply]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
 
 from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError
 from polly_state.connection.link import Link
@@ -57,7 +58,7 @@ class RedisStack:
         near = NearCache(bounds.near_entries, bounds.near_bytes, clock.now, prefix=prefix) if settings.near else None
         self.near = near
         self._tracking = None if near is None else Tracking(near, prefix)
-        self._upkeep = Upkeep((TICK, self._tick), (TICK, self._beat), (TIDY_INTERVAL, self._tidy))
+        self._upkeep = Upkeep((TICK, self._tick), (TIDY_INTERVAL, self._tidy))
         self._overlay: Overlay | None = None
         self._resilient: ResilientStore | None = None
         self._watch: ServerWatch | None = None
@@ -175,15 +176,12 @@ class RedisStack:
         if self._tracking is not None:
             await self._tracking.follow(link)
 
-    async def _beat(self) -> None:
-        if self._tracking is not None:
-            await self._tracking.beat()
-
     async def _tick(self) -> None:
         assert self._watch is not None and self._resilient is not None  # noqa: S101, PT018
         self._resilient.look()
         if self._connection.circuits.link.closed:
-            await self._watch.check(self._send)
+            check = partial(self._watch.check, self._send)
+            await (check() if self._tracking is None else self._tracking.beat(check))
 
     async def _tidy(self) -> None:
         assert self._overlay is not None  # noqa: S101
