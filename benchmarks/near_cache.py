@@ -1,6 +1,6 @@
 """Hits per second of values that are kept in process, while Redis tells of changes to them; from one task.
 
-ours            The near cache of a state: the key from the id, the hit, and a read by way of it on a miss.
+ours            `get` of a cache, as its users call it.
 cashews_near    Cashews with `client_side=True`: the same idea, over RESP2.
 cashews_memory  Cashews' memory backend alone, which nobody tells of anything.
 
@@ -63,37 +63,12 @@ print(most)
 @asynccontextmanager
 async def ours(url: str) -> AsyncIterator[Jobs]:
     from polly_state import PollyState, Settings
-    from polly_state.commands import Get, Set
-    from polly_state.near import MISSING
-    from polly_state.structures import Codec, Family
 
     async with PollyState(Settings.from_url(url, namespace="ours")) as state:
-        stack = state._started()
-        near, execute = stack.near, state._store.execute
-        assert near is not None
 
         def job(value: Any) -> Job:
-            codec, key_of = Codec(type(value)), Family("ours", f"cache.{type(value).__name__}").key
-
-            async def get(user: str) -> Any:
-                key = key_of(user)
-                found = near.get(key)
-                if found is not MISSING:
-                    return found
-                ticket = near.begin(key)
-                content = (await execute(Get(key))).value
-                if content is None:
-                    return None
-                found = codec.decode(content)
-                near.fill(key, ticket, found, len(content), None)
-                return found
-
-            async def put(user: str, value: Any) -> None:
-                near.drop(key_of(user))
-                await execute(Set(key_of(user), codec.encode(value)))
-                near.drop(key_of(user))
-
-            return Job(get, put, value)
+            family = state.cache.family(type(value).__name__, type(value), ttl=3600)
+            return Job(family.get, family.set, value)
 
         yield job
 

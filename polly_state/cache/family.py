@@ -77,7 +77,13 @@ class Cache(Generic[T]):
 
     async def get(self, id: Id) -> T | None:
         """The value if it is fresh, else None; `read` tells a cached None from a miss, and an outage from both."""
-        entry = self._counted((await self._loading.look(self._key(id))).entry)
+        key = self._key(id)
+        entry = self._loading.near(key)
+        if entry is not None:
+            self._tally.hits += 1
+            self._tally.stale += entry.failed
+            return entry.value
+        entry = self._counted((await self._loading.fetch(key)).entry)
         return None if entry is None else entry.value
 
     async def read(self, id: Id) -> Cached[T]:
@@ -155,18 +161,18 @@ class Cache(Generic[T]):
         """
         key = self._key(id)
         entry = self._loading.near(key)
-        found = Found(entry, b"", None) if entry is not None else await self._loading.fetch(key)
-        entry = found.entry
         if entry is not None:
-            left = entry.expires - self._now()
-            if left > 0:
-                if left < entry.load_seconds * UNLIKELY:
-                    self._sharing.early(key, entry, left, lambda: loader(id), wanted_of(ttl, tags))
-                self._tally.hits += 1
-                self._tally.stale += entry.failed
-                return entry.value
-        self._tally.misses += 1
-        return await self._sharing.load(key, found, lambda: loader(id), wanted_of(ttl, tags))
+            self._tally.hits += 1
+            self._tally.stale += entry.failed
+        else:
+            found = await self._loading.fetch(key)
+            entry = self._counted(found.entry)
+            if entry is None:
+                return await self._sharing.load(key, found, lambda: loader(id), wanted_of(ttl, tags))
+        left = entry.expires - self._now()
+        if left < entry.load_seconds * UNLIKELY:
+            self._sharing.early(key, entry, left, lambda: loader(id), wanted_of(ttl, tags))
+        return entry.value
 
     async def get_or_load_many(
         self,

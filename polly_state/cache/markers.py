@@ -109,14 +109,11 @@ class Markers:
         self.known = None
         return None
 
-    def near_valid(self, name: str, marks: bytes) -> bool:
-        """Whether an entry with such *marks* counts; False if that is not known in this process."""
-        near, known = self.near, self.told()
-        if near is None or known is None:
+    def near_valid(self, marks: bytes, base: bytes) -> bool:
+        """As `valid`, for *marks* with tags; False if that is not known in this process."""
+        near = self.near
+        if near is None:
             return False
-        base = known.of(name)
-        if marks == base:
-            return True
         tags = [part.rpartition("=") for part in marks.decode().split(" ")[2:]]
         same = (near.get(self._tag_key(unquote(tag))) == mark.encode() for tag, _, mark in tags)
         return bool(tags) and marks.startswith(base) and all(same)
