@@ -191,7 +191,7 @@ class RedisStack:
 
     def _noted(self, event: Event) -> None:
         if isinstance(event, ModeChanged) and event.mode is Mode.CONNECTED:
-            # What was written here, and read here, may have met something newer in Redis, which tells of no change then.
+            # What was written and read here may have met something newer in Redis, which tells of no change then.
             self._channels.stir_all()
         self._observe(event)
 

@@ -144,7 +144,6 @@ async def test_a_frozen_server_is_noticed_and_so_is_its_return(binary):
             await in_thread(server.freeze)
             await until(lambda: ear.heard_of == ["heard", "lost"])
             await in_thread(server.thaw)
-            # Once all is as before, whoever waits is told to look as well.
             await until(lambda: state.mode is Mode.CONNECTED)
             await until(lambda: sorted(ear.heard_of) == ["heard", "heard", "lost", "stirred"])
 
