@@ -142,8 +142,11 @@ class Subscriber:
         if len(found) > len(keys):
             self._tracking = not isinstance(found.pop(0), ReplyError)
         for topic, answer in zip(keys, found, strict=True):
-            # One that has changed meanwhile is asked for again.
-            if self._tracking and topic in self._asked and not isinstance(answer, ReplyError):
+            if not self._tracking or isinstance(answer, ReplyError):
+                # It may have been heard before: whoever waits for it has to look by themselves now.
+                self._channels.stir(topic.name)
+            elif topic in self._asked:
+                # One that has changed meanwhile is asked for again.
                 self._channels.heard(topic)
 
     def _pushed(self, message: list[Reply]) -> None:

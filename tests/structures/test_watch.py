@@ -200,6 +200,21 @@ async def test_where_redis_does_not_tell_it_is_looked_at(binary, namespace, monk
             await until(lambda: seen == [None, 1])
 
 
+async def test_where_redis_stops_telling_it_is_looked_at(binary, namespace, monkeypatch):
+    monkeypatch.setattr(watch, "DEAF", 0.05)
+    async with Server(binary) as server:
+        ask(server.url, "ACL SETUSER shy on >secret ~* &* +@all")
+        async with (
+            state_at(server.url.replace("://", "://shy:secret@"), namespace=namespace) as state,
+            watching(state.map("v", int).watch("a")) as seen,
+        ):
+            await until(lambda: seen == [None] and all(map(state._channels.hears, state._channels.topics)))
+            ask(server.url, "ACL SETUSER shy -exists")
+            for value in (1, 2):
+                ask(server.url, f"SET {namespace}:v:{{a}} {value}")
+                await until(lambda: seen[-1] == value)  # noqa: B023
+
+
 @pytest.mark.blocking
 @pytest.mark.usefixtures("patient")
 async def test_processes_over_a_directory_see_each_others_changes(tmp_path):
