@@ -6,8 +6,9 @@ import secrets
 
 import pytest
 
-from polly_state import BreakerSettings, Fenced, Mode, PollyState, Settings, StoreUnavailable, Values
+from polly_state import BreakerSettings, CommandRejected, Fenced, Mode, PollyState, Settings, StoreUnavailable, Values
 from polly_state.commands import SetFenced
+from polly_state.commands.base import companion
 from polly_state.structures import Binding, Family
 from polly_state.testing import FaultProxy, Server
 from tests.outages import in_thread, state_at, until
@@ -50,6 +51,15 @@ async def test_who_writes_without_a_fence_is_not_asked_and_changes_nothing_for_o
     assert await values.get("a") == "plain"
     await values.set("a", "held", fence=20)
     assert await values.get("a") == "held"
+
+
+async def test_nothing_is_left_where_something_else_is(server, namespace):
+    key = f"{namespace}:results:{{x}}"
+    ask(server.url, f"RPUSH {key} y")
+    async with state_at(server.url, namespace=namespace) as state:
+        with pytest.raises(CommandRejected, match="another kind"):
+            await state.map("results", str).set("x", "y", fence=1)
+        assert not await state._stack._connection.send(("EXISTS", companion(key)))
 
 
 async def test_a_ttl_is_as_asked(values):
