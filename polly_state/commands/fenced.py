@@ -41,7 +41,7 @@ class SetFenced(SetRegister):
         # A row of its own: whoever writes without a fence takes the place of the other one.
         return (*SetRegister.settled(self, result, stamp), NoteFence(self.key, self.stamp, self.fence))
 
-    def late(self, now: float) -> SetRegister:
+    def late(self, now: float) -> Command[bool]:
         # It was let through already, and is not asked again, in whatever order things are learned.
         return SetRegister(self.key, self.stamp, self.content, self.ttl).late(now)
 
