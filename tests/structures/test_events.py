@@ -195,3 +195,17 @@ async def test_who_listens_takes_no_connection_from_large_commands(server, names
         assert await state.map("v", str).set("a", secrets.token_hex(100_000)) is Ack.REMOTE
         await state.events("e", int).publish("a", 1)
         await until(lambda: heard == [1])
+
+
+async def test_who_listens_or_watches_when_all_is_closed_is_told(everywhere):  # noqa: F811
+    async with PollyState(everywhere, observers=()) as state:
+        events = state.events("e", int)
+        endless = (events.listen("a"), state.map("v", int).watch("a"), state.queue("q", int).listen("a"))
+        assert await anext(endless[1]) is None
+        waiting = [asyncio.ensure_future(anext(each)) for each in endless]
+        await asyncio.sleep(0.05)
+    for told in await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10):
+        assert isinstance(told, RuntimeError)
+        assert "closed" in str(told)
+    with pytest.raises(RuntimeError, match="closed"):
+        await anext(events.listen("a"))
