@@ -204,3 +204,14 @@ async def test_numbers_out_of_bounds_are_value_errors(store, handle, bad):
 async def test_more_than_the_store_can_give_is_refused(store, handle):
     with pytest.raises(StoreUnavailable, match="REPLICATED"):
         await handle().put("a", 1, require=Ack.REPLICATED)
+
+
+async def test_what_is_no_message_hides_none_that_wait(redis_store):
+    queue = Queue(Binding(redis_store.store, Family(redis_store.key().partition(":")[0], "t"), None, 1000), int)
+    for number in range(5):
+        await redis_store.ask("XADD", queue._key("a"), "*", "text", number)
+    for number in range(4):
+        await queue.put("a", number)
+    for count in (1, 3, 4, 100):
+        assert [message.value for message in await queue.waiting("a", count)] == [*range(4)][:count]
+        assert [message.value for message in (await queue.read("a", count)).value] == [*range(4)][:count]
