@@ -85,7 +85,7 @@ class Queue(Structure, Generic[T]):
     async def take(
         self, id: Id, count: int = 1, *, visibility: Ttl = VISIBILITY, deliveries: int = DELIVERIES
     ) -> list[Delivery[T]]:
-        """Take the first *count* messages that are in nobody's hands; fewer if there are no more.
+        """Take the first *count* messages that are in nobody's hands; fewer if there are no more, or some put aside.
 
         Args:
             id: Of which queue.
@@ -146,17 +146,21 @@ class Queue(Structure, Generic[T]):
         lifetime = seconds(visibility)
         if lifetime is None:
             raise TypeError("a visibility is needed")
-        taken = (await self._store.execute(TakeMessages(self._key(id), positive(count), lifetime))).value
-        delivered: list[Delivery[T]] = []
-        for message in taken.messages:
-            value = None
-            with suppress(CorruptValue):
-                value = self._codec.decode(message.content) if message.stamp else None
-            if value is None or message.deliveries > positive(most):
-                await self._bury(id, message, "deliveries" if value is not None else "unreadable")
-            else:
-                delivered.append(Delivery(message.stamp, value, message.deliveries, self._acknowledging(id, message)))
-        return delivered, taken.left - len(taken.messages) + len(delivered)
+        command, delivered = TakeMessages(self._key(id), positive(count), lifetime), list[Delivery[T]]()
+        while True:
+            taken = (await self._store.execute(command)).value
+            for message in taken.messages:
+                value = None
+                with suppress(CorruptValue):
+                    value = self._codec.decode(message.content) if message.stamp else None
+                if value is None or message.deliveries > positive(most):
+                    await self._bury(id, message, "deliveries" if value is not None else "unreadable")
+                else:
+                    acknowledge = self._acknowledging(id, message)
+                    delivered.append(Delivery(message.stamp, value, message.deliveries, acknowledge))
+            if delivered or not taken.messages:
+                return delivered, taken.left - len(taken.messages) + len(delivered)
+            # All of it was put aside: what is behind need not wait.
 
     def _acknowledging(self, id: Id, message: Handed) -> Callable[[], Awaitable[Ack]]:
         key = self._key(id)
