@@ -87,11 +87,15 @@ class PollyState(Coordination, Domains):
             raise
 
     async def aclose(self) -> None:
-        """End all tasks and connections; writes that still wait for Redis get a moment, and are counted in the log."""
+        """End all tasks and connections; writes that still wait for Redis get a moment, and are counted in the log.
+
+        Whoever waits for a message or a change gets a `RuntimeError`, as for every later call.
+        """
         await self.cache.aclose()
         await self._watchdog.aclose(self.settings.deadlines.close)
         self._store.close()
         if self._stack is not None:
+            self._channels.close()
             await self._stack.aclose()
 
     async def __aenter__(self) -> Self:

@@ -208,7 +208,7 @@ class Stamped(Command[T]):
     def ending(self, expires_at: float) -> Self:
         return self._living(expires_at - time_of(self.stamp))
 
-    def late(self, now: float) -> Self:
+    def late(self, now: float) -> Command[T]:
         return self if self.expires_at is None else self._living(max(0.0, self.expires_at - now))
 
     def _living(self, ttl: float) -> Self:

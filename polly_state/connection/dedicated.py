@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from polly_state.connection.circuits import Circuits
 from polly_state.connection.link import Link
@@ -28,16 +28,17 @@ class DedicatedLinks:
 
     @asynccontextmanager
     async def lease(self, deadline: float | None) -> AsyncGenerator[Link]:
-        """A link of one's own for the length of the block; waits while too many are in use.
+        """A link of one's own for the length of the block; waits while too many with a deadline are in use.
 
         Args:
-            deadline: Seconds for each command on it; None for as long as it takes, which is for what blocks.
+            deadline: Seconds for each command on it; None for as long as it takes, which is for who listens, and waits
+                for nobody.
 
         Raises:
             StoreUnavailable: Redis is away.
             ConfigurationError: Redis refuses the password or the certificate.
         """
-        async with self._free:
+        async with nullcontext() if deadline is None else self._free:
             link = await self._link(deadline)
             try:
                 yield link

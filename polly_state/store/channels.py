@@ -6,9 +6,11 @@ import asyncio
 import random
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-__all__ = ["Channels", "Listener", "Topic", "Wake"]
+__all__ = ["CLOSED", "Channels", "Listener", "Topic", "Wake"]
+
+CLOSED: Final = "this PollyState is closed"
 
 
 class Topic(NamedTuple):
@@ -32,6 +34,9 @@ class Listener:
 
     def lost(self) -> None:
         """What others tell is not heard from now on."""
+
+    def ended(self) -> None:
+        """All is closed: nothing comes any more."""
 
 
 class Wake(Listener):
@@ -58,6 +63,10 @@ class Wake(Listener):
         """See `Listener`."""
         self._event.set()
 
+    def ended(self) -> None:
+        """See `Listener`: who looks then is told that all is closed."""
+        self._event.set()
+
     def clear(self) -> None:
         """Look now: what happens from here on wakes."""
         self._event.clear()
@@ -80,7 +89,7 @@ class Channels:
         """Told that somebody listens for a topic that is not heard; None where there are no other processes."""
         self._listeners: dict[Topic, dict[Listener, None]] = {}
         self._heard: set[Topic] = set()
-        self._away = False
+        self._away = self._closed = False
 
     @property
     def topics(self) -> set[Topic]:
@@ -93,7 +102,9 @@ class Channels:
 
     @contextmanager
     def listening(self, topic: Topic, listener: Listener) -> Generator[None]:
-        """Let *listener* be told of *topic* for the length of the block."""
+        """Let *listener* be told of *topic* for the length of the block. Raises `RuntimeError` once it is closed."""
+        if self._closed:
+            raise RuntimeError(CLOSED)
         listeners = self._listeners.setdefault(topic, {})
         listeners[listener] = None
         if self._away:
@@ -113,6 +124,13 @@ class Channels:
         wake = Wake(self, topic)
         with self.listening(topic, wake):
             yield wake
+
+    def close(self) -> None:
+        """Tell all who listen that nothing comes any more."""
+        self._closed = True
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.ended()
 
     def tell(self, topic: Topic, message: bytes = b"", *, here: bool = True) -> None:
         """Tell those in this process who listen for *topic*."""

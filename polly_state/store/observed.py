@@ -13,7 +13,7 @@ from polly_state.commands import Command, Effect
 from polly_state.errors import StateError
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Ack, Answer, Origin, Store
-from polly_state.store.channels import Channels
+from polly_state.store.channels import CLOSED, Channels
 
 __all__ = ["ObservedStore", "OperationStatistics"]
 
@@ -141,7 +141,7 @@ class ObservedStore:
         if self._loop is None:
             return RuntimeError("this PollyState is not started; use it within 'async with'")
         if self._store is None:
-            return RuntimeError("this PollyState is closed")
+            return RuntimeError(CLOSED)
         return RuntimeError("this PollyState belongs to another event loop or process; make one for each")
 
     def _tally(self, command: Command[Any]) -> Tally:

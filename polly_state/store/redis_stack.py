@@ -10,7 +10,7 @@ from polly_state.connection import ConnectionManager, ConnectionStatistics, Repl
 from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
 from polly_state.errors import ConfigurationError
-from polly_state.events import EvictingServer, Mode, Observer
+from polly_state.events import Event, EvictingServer, Mode, ModeChanged, Observer
 from polly_state.keyspace import Keyspace
 from polly_state.near import NearCache, NearStatistics
 from polly_state.near.tracking import Tracking
@@ -87,7 +87,7 @@ class RedisStack:
             self._connection.circuits,
             self._overlay,
             ring,
-            observe=self._observe,
+            observe=self._noted,
         )
         self._watch = ServerWatch(
             settings.namespace,
@@ -186,6 +186,12 @@ class RedisStack:
     async def _tidy(self) -> None:
         assert self._overlay is not None  # noqa: S101
         await asyncio.to_thread(self._overlay.journal.upkeep, None)
+
+    def _noted(self, event: Event) -> None:
+        if isinstance(event, ModeChanged) and event.mode is Mode.CONNECTED:
+            # What was written and read here may have met something newer in Redis, which tells of no change then.
+            self._channels.stir_all()
+        self._observe(event)
 
     def _send(self, *words: str | bytes | int) -> Awaitable[Reply]:
         return self._connection.send(words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from polly_state.connection import ConnectionManager, ReplyError
@@ -23,6 +24,8 @@ ANSWER: Final = 0.45
 LINGER: Final = 30.0
 PAUSE, LONGEST_PAUSE = 0.02, 0.5
 REFUSED: Final = 30.0
+#: New topics in one round: more than a link takes at once would be refused, each time.
+AT_ONCE: Final = 250
 PING: Final = pack(("PING",))
 TRACK: Final = pack(("CLIENT", "TRACKING", "ON"))
 
@@ -109,7 +112,10 @@ class Subscriber:
 
     async def _round(self, link: Link, wanted: set[Topic]) -> None:
         """Ask for what is new, drop what nobody wants any more, and see that the server answers."""
-        new, old = wanted - self._asked, self._asked - wanted
+        waiting, old = wanted - self._asked, self._asked - wanted
+        new = set(islice(waiting, AT_ONCE))
+        if len(waiting) > len(new):
+            self._changed.set()
         self._asked = self._asked - old | new
         for topic in old:
             self._channels.missed(topic)
@@ -136,8 +142,11 @@ class Subscriber:
         if len(found) > len(keys):
             self._tracking = not isinstance(found.pop(0), ReplyError)
         for topic, answer in zip(keys, found, strict=True):
-            # One that has changed meanwhile is asked for again.
-            if self._tracking and topic in self._asked and not isinstance(answer, ReplyError):
+            if not self._tracking or isinstance(answer, ReplyError):
+                # It may have been heard before: whoever waits for it has to look by themselves now.
+                self._channels.stir(topic.name)
+            elif topic in self._asked:
+                # One that has changed meanwhile is asked for again.
                 self._channels.heard(topic)
 
     def _pushed(self, message: list[Reply]) -> None:

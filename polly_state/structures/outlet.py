@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import Final, NamedTuple
 
-from polly_state.store.channels import Listener
+from polly_state.store.channels import CLOSED, Listener
 
 __all__ = ["Gap", "Outlet"]
 
@@ -33,12 +33,14 @@ class Outlet(Listener):
         self._kept: deque[bytes | Gap] = deque()
         self._bytes = 0
         self._missed: int | None = 0
-        self._deaf = False
+        self._deaf = self._ended = False
         self._some = asyncio.Event()
 
     async def take(self) -> bytes | Gap:
-        """The next message, or a gap; waits for one."""
+        """The next message, or a gap; waits for one. Raises `RuntimeError` if all is closed and none is left."""
         while not self._kept:
+            if self._ended:
+                raise RuntimeError(CLOSED)
             self._some.clear()
             await self._some.wait()
         if self._missed != 0:
@@ -55,6 +57,11 @@ class Outlet(Listener):
     def lost(self) -> None:
         """See `Listener`."""
         self._deaf = True
+
+    def ended(self) -> None:
+        """See `Listener`."""
+        self._ended = True
+        self._some.set()
 
     def heard(self) -> None:
         """See `Listener`."""

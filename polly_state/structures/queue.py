@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from polly_state.commands import Acknowledge, Enqueue, Handed, Item, Queued, TakeMessages
-from polly_state.errors import CorruptValue, StoreUnavailable
+from polly_state.commands import MAX_COUNT, Acknowledge, Enqueue, Handed, Item, Queued, TakeMessages
+from polly_state.errors import CorruptValue, StateUnavailable, StoreUnavailable
 from polly_state.events import MessagePutAside
 from polly_state.stamps import time_of
-from polly_state.store import Ack
+from polly_state.store import Ack, Answer, Origin
 from polly_state.store.channels import Topic
 from polly_state.structures.base import Binding, Read, Structure, Ttl, positive, seconds
 from polly_state.structures.codec import Codec
@@ -85,7 +85,7 @@ class Queue(Structure, Generic[T]):
     async def take(
         self, id: Id, count: int = 1, *, visibility: Ttl = VISIBILITY, deliveries: int = DELIVERIES
     ) -> list[Delivery[T]]:
-        """Take the first *count* messages that are in nobody's hands; fewer if there are no more.
+        """Take the first *count* messages that are in nobody's hands; fewer if there are no more, or some put aside.
 
         Args:
             id: Of which queue.
@@ -123,12 +123,15 @@ class Queue(Structure, Generic[T]):
 
     async def waiting(self, id: Id, count: int = FIRST) -> list[Message[T]]:
         """The first *count* messages, which stay; empty only if there is none."""
-        return self._messages((await self._store.execute(self._queued(id, count))).value)
+        return (await self._first(id, count)).value
 
     async def read(self, id: Id, count: int = FIRST) -> Read[list[Message[T]]]:
         """The first messages with their origin and age; none by default if none is known."""
-        found = await self._read(self._queued(id, count), [])
-        return Read(self._messages(found.value), found.origin, found.age)
+        try:
+            found = await self._first(id, count)
+        except StateUnavailable:
+            return Read([], Origin.DEFAULT, 0.0)
+        return Read(found.value, found.origin, found.age)
 
     async def dead(self, id: Id, count: int = FIRST) -> list[Message[T]]:
         """The first messages that were delivered too often, kept for a week. Raises `CorruptValue` for unreadable."""
@@ -143,17 +146,21 @@ class Queue(Structure, Generic[T]):
         lifetime = seconds(visibility)
         if lifetime is None:
             raise TypeError("a visibility is needed")
-        taken = (await self._store.execute(TakeMessages(self._key(id), positive(count), lifetime))).value
-        delivered: list[Delivery[T]] = []
-        for message in taken.messages:
-            value = None
-            with suppress(CorruptValue):
-                value = self._codec.decode(message.content) if message.stamp else None
-            if value is None or message.deliveries > positive(most):
-                await self._bury(id, message, "deliveries" if value is not None else "unreadable")
-            else:
-                delivered.append(Delivery(message.stamp, value, message.deliveries, self._acknowledging(id, message)))
-        return delivered, taken.left - len(taken.messages) + len(delivered)
+        command, delivered = TakeMessages(self._key(id), positive(count), lifetime), list[Delivery[T]]()
+        while True:
+            taken = (await self._store.execute(command)).value
+            for message in taken.messages:
+                value = None
+                with suppress(CorruptValue):
+                    value = self._codec.decode(message.content) if message.stamp else None
+                if value is None or message.deliveries > positive(most):
+                    await self._bury(id, message, "deliveries" if value is not None else "unreadable")
+                else:
+                    acknowledge = self._acknowledging(id, message)
+                    delivered.append(Delivery(message.stamp, value, message.deliveries, acknowledge))
+            if delivered or not taken.messages:
+                return delivered, taken.left - len(taken.messages) + len(delivered)
+            # All of it was put aside: what is behind need not wait.
 
     def _acknowledging(self, id: Id, message: Handed) -> Callable[[], Awaitable[Ack]]:
         key = self._key(id)
@@ -169,8 +176,15 @@ class Queue(Structure, Generic[T]):
         await self._acknowledging(id, message)()
         self._observe(MessagePutAside(self._family.name, reason))
 
-    def _queued(self, id: Id, count: int) -> Queued:
-        return Queued(self._key(id), positive(count))
+    async def _first(self, id: Id, count: int) -> Answer[list[Message[T]]]:
+        key, asked = self._key(id), positive(count)
+        while True:
+            answer = await self._store.execute(Queued(key, asked))
+            messages = self._messages(answer.value)
+            if len(messages) >= count or len(answer.value) < asked:
+                return Answer(messages[:count], answer.origin, answer.ack, answer.age)
+            # What is no message stood before some that are.
+            asked = min(2 * asked, MAX_COUNT)
 
     def _messages(self, items: list[Item]) -> list[Message[T]]:
         return [Message(item.stamp, self._codec.decode(item.content)) for item in items if item.stamp]

@@ -11,7 +11,7 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
-from polly_state import BreakerSettings, Deadlines, Mode
+from polly_state import Bounds, BreakerSettings, Deadlines, Mode
 from polly_state.store import subscriber
 from polly_state.store.channels import Channels, Listener, Topic
 from polly_state.store.subscriber import ANSWER, BEAT, LONGEST_PAUSE, Subscriber
@@ -144,8 +144,8 @@ async def test_a_frozen_server_is_noticed_and_so_is_its_return(binary):
             await in_thread(server.freeze)
             await until(lambda: ear.heard_of == ["heard", "lost"])
             await in_thread(server.thaw)
-            await until(lambda: ear.heard_of == ["heard", "lost", "heard"])
             await until(lambda: state.mode is Mode.CONNECTED)
+            await until(lambda: sorted(ear.heard_of) == ["heard", "heard", "lost", "stirred"])
 
 
 async def test_pauses_grow_and_are_short_again_after_it_was_there(proxy, name):
@@ -240,3 +240,11 @@ async def cancelled(work):
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_more_topics_than_a_link_takes_at_once_are_heard_in_several_rounds(server, name):
+    async with subscribed(server.url, bounds=Bounds(in_flight_commands=300)) as channels:
+        with ExitStack() as listening:
+            for number in range(1000):
+                listening.enter_context(channels.listening(Topic(f"{name}{number}", key=number % 2 == 0), Ear()))
+            await until(lambda: all(map(channels.hears, channels.topics)))

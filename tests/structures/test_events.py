@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from polly_state import Ack, BreakerSettings, Gap, Mode, PollyState, UnsupportedValue
+from polly_state import Ack, Bounds, BreakerSettings, Gap, Mode, PollyState, UnsupportedValue
 from polly_state.commands import Publish
 from polly_state.events import MessageUnreadable
 from polly_state.store.channels import Topic
@@ -185,3 +185,27 @@ async def test_a_listener_that_is_cancelled_takes_nothing_from_the_others(anywhe
         await until(lambda: heard == [1, 2])
         assert other == [1]
     assert anywhere._channels.topics == set()
+
+
+async def test_who_listens_takes_no_connection_from_large_commands(server, namespace):
+    async with (
+        state_at(server.url, namespace=namespace, bounds=Bounds(dedicated_connections=1)) as state,
+        listening(state) as heard,
+    ):
+        assert await state.map("v", str).set("a", secrets.token_hex(100_000)) is Ack.REMOTE
+        await state.events("e", int).publish("a", 1)
+        await until(lambda: heard == [1])
+
+
+async def test_who_listens_or_watches_when_all_is_closed_is_told(everywhere):  # noqa: F811
+    async with PollyState(everywhere, observers=()) as state:
+        events = state.events("e", int)
+        endless = (events.listen("a"), state.map("v", int).watch("a"), state.queue("q", int).listen("a"))
+        assert await anext(endless[1]) is None
+        waiting = [asyncio.ensure_future(anext(each)) for each in endless]
+        await asyncio.sleep(0.05)
+    for told in await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10):
+        assert isinstance(told, RuntimeError)
+        assert "closed" in str(told)
+    with pytest.raises(RuntimeError, match="closed"):
+        await anext(events.listen("a"))

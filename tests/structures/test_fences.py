@@ -6,8 +6,9 @@ import secrets
 
 import pytest
 
-from polly_state import BreakerSettings, Fenced, Mode, StoreUnavailable, Values
+from polly_state import BreakerSettings, CommandRejected, Fenced, Mode, PollyState, Settings, StoreUnavailable, Values
 from polly_state.commands import SetFenced
+from polly_state.commands.base import companion
 from polly_state.structures import Binding, Family
 from polly_state.testing import FaultProxy, Server
 from tests.outages import in_thread, state_at, until
@@ -50,6 +51,15 @@ async def test_who_writes_without_a_fence_is_not_asked_and_changes_nothing_for_o
     assert await values.get("a") == "plain"
     await values.set("a", "held", fence=20)
     assert await values.get("a") == "held"
+
+
+async def test_nothing_is_left_where_something_else_is(server, namespace):
+    key = f"{namespace}:results:{{x}}"
+    ask(server.url, f"RPUSH {key} y")
+    async with state_at(server.url, namespace=namespace) as state:
+        with pytest.raises(CommandRejected, match="another kind"):
+            await state.map("results", str).set("x", "y", fence=1)
+        assert not await state._stack._connection.send(("EXISTS", companion(key)))
 
 
 async def test_a_ttl_is_as_asked(values):
@@ -132,8 +142,6 @@ async def test_what_is_sent_again_after_a_later_holder_has_written_is_superseded
 
 @pytest.mark.blocking
 async def test_processes_with_a_directory_in_common_see_the_same_fence(tmp_path):
-    from polly_state import PollyState, Settings
-
     settings = Settings(directory=tmp_path / "state")
     async with PollyState(settings, observers=()) as one, PollyState(settings, observers=()) as two:
         await one.map("results", str).set("x", "second", fence=2)
@@ -143,3 +151,22 @@ async def test_processes_with_a_directory_in_common_see_the_same_fence(tmp_path)
         with pytest.raises(Fenced):
             await three.map("results", str).set("x", "first", fence=1)
         assert await three.map("results", str).get("x") == "second"
+
+
+@pytest.mark.blocking
+@pytest.mark.parametrize("between", ["set", "take"])
+async def test_a_fence_outlives_what_is_written_without_one_and_processes_agree(tmp_path, between):
+    settings = Settings(directory=tmp_path / "state")
+    async with PollyState(settings, observers=()) as one, PollyState(settings, observers=()) as two:
+        mine, theirs = one.map("results", str), two.map("results", str)
+        await mine.set("x", "first", fence=1)
+        await theirs.set("x", "third", fence=3)
+        await {"set": lambda: theirs.set("x", "y"), "take": lambda: theirs.take("x")}[between]()
+        async with PollyState(settings, observers=()) as late:
+            everywhere = [mine, theirs, late.map("results", str)]
+            for values in reversed(everywhere):
+                with pytest.raises(Fenced):
+                    await values.set("x", "second", fence=2)
+            for number, values in enumerate(everywhere):
+                await values.set("x", str(number), fence=3)
+                assert [await each.get("x") for each in everywhere] == [str(number)] * 3

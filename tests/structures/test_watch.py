@@ -150,6 +150,28 @@ async def test_what_changed_while_redis_was_away_is_seen_after(server, namespace
             await until(lambda: own == [None, 1, 3])
 
 
+@pytest.mark.usefixtures("patient")
+async def test_what_redis_had_already_when_it_took_writes_again_is_seen(binary, namespace):
+    slow = BreakerSettings(probe_delay=1.0, probe_delay_cap=1.0)
+    async with (
+        Server(binary) as server,
+        state_at(server.url, namespace=namespace, breaker=slow) as state,
+        state_at(server.url, namespace=namespace, breaker=QUICK) as other,
+    ):
+        mine, theirs = state.map("v", int), other.map("v", int)
+        async with watching(mine.watch("a")) as seen:
+            await until(lambda: seen == [None] and all(map(state._channels.hears, state._channels.topics)))
+            ask(server.url, "CONFIG SET maxmemory-policy noeviction", "CONFIG SET maxmemory 1")
+            await mine.set("a", 1)
+            await theirs.set("a", 2)
+            await until(lambda: seen == [None, 1])
+            ask(server.url, "CONFIG SET maxmemory 0")
+            # The newer one is there first, while what was written here still waits.
+            await until(lambda: other.mode is Mode.CONNECTED)
+            await until(lambda: state.mode is Mode.CONNECTED)
+            await until(lambda: seen == [None, 1, 2])
+
+
 async def test_what_nobody_knows_is_not_given(binary, namespace):
     async with Server(binary) as server:
         ask(server.url, f"SET {namespace}:v:{{a}} 1")
@@ -176,6 +198,21 @@ async def test_where_redis_does_not_tell_it_is_looked_at(binary, namespace, monk
             await until(lambda: seen == [None])
             ask(server.url, f"SET {namespace}:v:{{a}} 1")
             await until(lambda: seen == [None, 1])
+
+
+async def test_where_redis_stops_telling_it_is_looked_at(binary, namespace, monkeypatch):
+    monkeypatch.setattr(watch, "DEAF", 0.05)
+    async with Server(binary) as server:
+        ask(server.url, "ACL SETUSER shy on >secret ~* &* +@all")
+        async with (
+            state_at(server.url.replace("://", "://shy:secret@"), namespace=namespace) as state,
+            watching(state.map("v", int).watch("a")) as seen,
+        ):
+            await until(lambda: seen == [None] and all(map(state._channels.hears, state._channels.topics)))
+            ask(server.url, "ACL SETUSER shy -exists")
+            for value in (1, 2):
+                ask(server.url, f"SET {namespace}:v:{{a}} {value}")
+                await until(lambda: seen[-1] == value)  # noqa: B023
 
 
 @pytest.mark.blocking
