@@ -51,6 +51,12 @@ async def mend(proxy: FaultProxy, state: PollyState) -> None:
     await until(lambda: state.mode is Mode.CONNECTED)
 
 
+async def later(state: PollyState, *, than: PollyState) -> None:
+    """Wait until what *state* writes is newer than all that the other has written: their clocks differ a little."""
+    newest = than._clock.stamp()
+    await until(lambda: state._clock.stamp() > newest)
+
+
 async def in_thread(work: Callable[[], object]) -> None:
     await anyio.to_thread.run_sync(work)
 

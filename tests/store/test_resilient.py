@@ -30,14 +30,8 @@ from polly_state.events import ModeChanged, OperationDead, Replayed
 from polly_state.stamps import HybridClock
 from polly_state.store.memory_journal import MemoryJournal
 from polly_state.testing import FaultProxy, Server
-from tests.outages import QUICK, Record, cut, in_thread, mend, settings_for, state_at, until
+from tests.outages import QUICK, Record, cut, in_thread, later, mend, settings_for, state_at, until
 from tests.testing.wire import ask
-
-
-async def later(state, *, than):
-    """Wait until what *state* writes is newer than all that the other has written: their clocks differ a little."""
-    newest = than._clock.stamp()
-    await until(lambda: state._clock.stamp() > newest)
 
 
 def things(state, kind=int):

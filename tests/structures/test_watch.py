@@ -12,7 +12,7 @@ from polly_state import BreakerSettings, CorruptValue, Mode, PollyState, Setting
 from polly_state.store.channels import Topic
 from polly_state.structures import watch
 from polly_state.testing import FaultProxy, Server
-from tests.outages import state_at, until
+from tests.outages import later, state_at, until
 from tests.services.conftest import anywhere, everywhere  # noqa: F401
 from tests.testing.wire import ask
 
@@ -163,6 +163,7 @@ async def test_what_redis_had_already_when_it_took_writes_again_is_seen(binary, 
             await until(lambda: seen == [None] and all(map(state._channels.hears, state._channels.topics)))
             ask(server.url, "CONFIG SET maxmemory-policy noeviction", "CONFIG SET maxmemory 1")
             await mine.set("a", 1)
+            await later(other, than=state)
             await theirs.set("a", 2)
             await until(lambda: seen == [None, 1])
             ask(server.url, "CONFIG SET maxmemory 0")
