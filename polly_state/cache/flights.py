@@ -56,7 +56,10 @@ class Flights:
     def get(self, key: str, marks: bytes) -> Flight | None:
         """The flight of *key*, if it began under these *marks*: another one's result may be invalid already."""
         flight = self._flights.get(key)
-        return flight if flight is not None and flight.marks == marks else None
+        if flight is None or flight.marks != marks:
+            return None
+        # One that has failed may still have claims to end: who asks after that begins anew.
+        return None if flight.future.done() and flight.future.exception() is not None else flight
 
     def flying(self, key: str) -> bool:
         """Whether *key* is being loaded."""
