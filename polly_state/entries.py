@@ -11,7 +11,7 @@ from typing import Final
 
 from polly_state.errors import LocalStoreFull
 
-__all__ = ["NO_STAMPS", "TOMBSTONE", "Content", "Entries", "Entry", "Kind"]
+__all__ = ["FENCE", "NO_STAMPS", "TOMBSTONE", "Content", "Entries", "Entry", "Kind"]
 
 ENTRY_OVERHEAD: Final = 200
 STAMP_SIZE: Final = 120
@@ -20,6 +20,8 @@ SWEEP_INTERVAL: Final = 1.0
 SWEEP_STAMPS: Final = 128
 TOMBSTONE: Final = 86_400.0
 """Seconds for which the stamps of what is gone are kept."""
+FENCE: Final = "~fence"
+"""The slot, beside the stamps, of the highest fence that a value was written with."""
 NO_STAMPS: Final[Mapping[str, str]] = MappingProxyType({})
 
 Content = bytes | dict[str, bytes | None] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from polly_state.entries import NO_STAMPS, TOMBSTONE, Entries, Entry, Kind
+from polly_state.entries import FENCE, NO_STAMPS, TOMBSTONE, Entries, Entry, Kind
 from polly_state.errors import CommandRejected
 
 __all__ = ["Entry", "Keyspace", "Kind"]
@@ -184,8 +184,14 @@ class Keyspace(Entries):
     def _lapse(self, key: str) -> Entry | None:
         if self.mirror:
             return self._vacate(key)
-        self.forget(key)
-        return None
+        entry = self._pinned.get(key) or self._recent[key]
+        if not entry.present or FENCE not in entry.stamps:
+            self.forget(key)
+            return None
+        # The highest fence outlives the value, as it does beside a Redis' one.
+        entry = self._vacate(key)
+        self._bury(key, entry)
+        return entry
 
 
 def _parts_of(entry: Entry, kind: Kind) -> dict[str, bytes | None]:

@@ -219,7 +219,8 @@ async def test_what_is_only_told_does_not_pile_up(tmp_path):
         assert journal.statistics().entries == 1
 
 
-async def test_a_process_that_was_stopped_for_long_gives_nothing_of_before(tmp_path):
+@pytest.mark.parametrize("writes", [False, True])
+async def test_a_process_that_was_stopped_for_long_gives_nothing_of_before(tmp_path, writes):
     overlay = Overlay(Keyspace(), SqliteJournal(tmp_path / "j", max_entries=9, max_bytes=9999), HybridClock(), 1.0)
     time = Clock()
     store = LocalStore(overlay.keyspace, HybridClock(wall=time, monotonic=time), overlay)
@@ -230,6 +231,9 @@ async def test_a_process_that_was_stopped_for_long_gives_nothing_of_before(tmp_p
         time.advance(seconds)
         with other.writing():
             other.record([SetRegister("n:m:{b}", store.clock.stamp(), b"2")], time())
+        if writes:
+            # Which takes in what others have written.
+            await store.execute(SetRegister("n:m:{c}", store.clock.stamp(), b"3"))
         assert (await store.execute(Get("n:cache.f:{a}"))).value == left
         assert (await store.execute(Get("n:m:{a}"))).value == b"1"
     for each in (other, overlay.journal):

@@ -61,6 +61,7 @@ class Flights:
         flight = self._flights.get(key)
         if flight is None or flight.marks != marks:
             return None
+        # One that has failed may still have claims to end: who asks after that begins anew.
         return None if flight.future.done() and flight.future.exception() is not None else flight
 
     def flying(self, key: str) -> bool:

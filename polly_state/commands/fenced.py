@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from polly_state.commands.base import Command, Script, Stamped, command, stamp_of
 from polly_state.commands.registers import SetRegister
+from polly_state.entries import FENCE
 from polly_state.errors import Fenced
 from polly_state.wire import Reply, Words
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from polly_state.keyspace import Keyspace
 
 __all__ = ["SetFenced"]
-
-FENCE = "~fence"
 
 
 @command

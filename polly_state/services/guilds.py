@@ -79,7 +79,10 @@ class Guilds:
         return await self._settings.patch(guild_id, {prefix + name: value for name, value in settings.items()})
 
     async def reset(self, guild_id: Id) -> Ack:
-        """Let everything be as the defaults say, and count from 0, all in one step; what comes after it is counted."""
+        """Let everything be as the defaults say, and count from 0, all in one step; what comes after it is counted.
+
+        One that was kept in an outage takes away all that others have written until it came to Redis.
+        """
         names: dict[str, object] = {}
         with suppress(StateUnavailable):
             names = await self._settings.all(guild_id)

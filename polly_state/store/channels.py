@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-__all__ = ["CLOSED", "Channels", "Listener", "Topic", "Wake"]
+__all__ = ["CLOSED", "ELSEWHERE", "Channels", "Listener", "Topic", "Wake"]
 
 CLOSED: Final = "this PollyState is closed"
+ELSEWHERE: Final = "this PollyState belongs to another event loop or process; make one for each"
 
 
 class Topic(NamedTuple):
@@ -87,6 +88,8 @@ class Channels:
     def __init__(self) -> None:
         self.on_want: Callable[[], None] | None = None
         """Told that somebody listens for a topic that is not heard; None where there are no other processes."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop on which all is told; None for any."""
         self._listeners: dict[Topic, dict[Listener, None]] = {}
         self._heard: set[Topic] = set()
         self._away = self._closed = False
@@ -102,9 +105,14 @@ class Channels:
 
     @contextmanager
     def listening(self, topic: Topic, listener: Listener) -> Generator[None]:
-        """Let *listener* be told of *topic* for the length of the block. Raises `RuntimeError` once it is closed."""
+        """Let *listener* be told of *topic* for the length of the block.
+
+        Raises `RuntimeError` once all is closed, on another event loop, or after a fork.
+        """
         if self._closed:
             raise RuntimeError(CLOSED)
+        if self.loop not in (None, asyncio.get_running_loop()):
+            raise RuntimeError(ELSEWHERE)
         listeners = self._listeners.setdefault(topic, {})
         listeners[listener] = None
         if self._away:

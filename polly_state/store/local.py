@@ -70,7 +70,8 @@ class LocalStore:
         ack = Ack.LOCAL_DURABLE if kept else Ack.LOCAL_VOLATILE
         if require > ack:
             raise StoreUnavailable(f"{require.name} cannot be given: no Redis is configured; set REDIS_URL")
-        if overlay is not None and command.effect is not Effect.DURABLE and overlay.journal.stirred():
+        if overlay is not None and overlay.journal.stirred():
+            # Before a write too, which would take it in without a look at how long ago the last one was.
             self.look()
         if overlay is not None and (command.effect is Effect.DURABLE or self._hands_out(command)):
             return Answer(await overlay.write(command), Origin.LOCAL, ack)

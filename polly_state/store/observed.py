@@ -13,7 +13,7 @@ from polly_state.commands import Command, Effect
 from polly_state.errors import StateError
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Ack, Answer, Origin, Store
-from polly_state.store.channels import CLOSED, Channels
+from polly_state.store.channels import CLOSED, ELSEWHERE, Channels
 
 __all__ = ["ObservedStore", "OperationStatistics"]
 
@@ -94,7 +94,7 @@ class ObservedStore:
         """Raises `RuntimeError` if it was opened before."""
         if self._loop is not None:
             raise RuntimeError("this PollyState was started before; make a new one")
-        self._loop = get_running_loop()
+        self._loop = self._channels.loop = get_running_loop()
 
     def open(self, store: Store) -> None:
         """Carry out commands in *store* from now on."""
@@ -142,7 +142,7 @@ class ObservedStore:
             return RuntimeError("this PollyState is not started; use it within 'async with'")
         if self._store is None:
             return RuntimeError(CLOSED)
-        return RuntimeError("this PollyState belongs to another event loop or process; make one for each")
+        return RuntimeError(ELSEWHERE)
 
     def _tally(self, command: Command[Any]) -> Tally:
         return self._tallies.setdefault(type(command), Tally())

@@ -209,3 +209,16 @@ async def test_who_listens_or_watches_when_all_is_closed_is_told(everywhere):  #
         assert "closed" in str(told)
     with pytest.raises(RuntimeError, match="closed"):
         await anext(events.listen("a"))
+
+
+async def test_who_listens_on_another_event_loop_is_told(anywhere):  # noqa: F811
+    events = anywhere.events("e", int)
+
+    def elsewhere():
+        with pytest.raises(RuntimeError, match="another event loop"):
+            asyncio.run(asyncio.wait_for(anext(events.listen("a")), 5))
+
+    await in_thread(elsewhere)
+    async with listening(anywhere) as heard:
+        await events.publish("a", 1)
+        await until(lambda: heard == [1])

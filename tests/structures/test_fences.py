@@ -53,6 +53,19 @@ async def test_who_writes_without_a_fence_is_not_asked_and_changes_nothing_for_o
     assert await values.get("a") == "held"
 
 
+async def test_a_fence_outlives_a_value_that_ends(store, values):
+    await values.set("a", "second", ttl=0.05, fence=20)
+    await store.lapse(0.1)
+    assert await values.get("a") is None
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            await values.set("a", "first", fence=10)
+    assert await values.create("a", "plain")
+    assert await values.get("a") == "plain"
+    with pytest.raises(Fenced):
+        await values.delete("a", fence=10)
+
+
 async def test_nothing_is_left_where_something_else_is(server, namespace):
     key = f"{namespace}:results:{{x}}"
     ask(server.url, f"RPUSH {key} y")
