@@ -25,7 +25,7 @@ from polly_state.commands import (
     Members,
     PatchFields,
     PatchSet,
-    PutMember,
+    PutMembers,
     Queued,
     RenewLoad,
     Set,
@@ -95,7 +95,7 @@ def test_keys_on_the_wire_share_a_slot(kind):
 
 #: What a command comes to, if that is not True.
 RESULTS = {
-    PutMember: ("gone",),
+    PutMembers: ("gone",),
     TakeValue: b"x",
     TakeMessages: HandedOut([Handed("1" * 24, b"1", "", 2)], 1),
 }
