@@ -25,8 +25,8 @@ from polly_state.structures import Binding, Family
 
 TTL = 50.0
 BRIEF = 0.06
-LIMITS = (5, 90, 128, 140)
-"""Below, at and above how many the script knows the order of."""
+LIMITS = (5, 17, 90, 280)
+"""Less than a page of those whose order the script knows, more than that, and more than all pages."""
 
 
 @pytest.fixture
@@ -160,9 +160,9 @@ async def test_an_older_put_neither_overwrites_nor_pushes_out_a_newer_one(store)
 async def test_of_very_many_the_oldest_go_in_their_order_however_they_arrive(redis_store, local, seed):
     """The order is only partly known to the script, and looked at anew when that part is used up or outdated."""
     chance, key, limit = random.Random(seed), redis_store.key(), LIMITS[seed]
-    stamps = [redis_store.stamp() for _ in range(500)]
-    late = sorted(range(500), key=lambda number: number + (chance.uniform(0, 60) if chance.random() < 0.1 else 0))
-    names = [f"member {chance.randrange(250)}" for _ in stamps]
+    stamps = [redis_store.stamp() for _ in range(900)]
+    late = sorted(range(900), key=lambda number: number + (chance.uniform(0, 60) if chance.random() < 0.1 else 0))
+    names = [f"member {chance.randrange(600)}" for _ in stamps]
     for number in late:
         stamp, name = stamps[number], names[number]
         command = PutMembers(key, stamp, {name: b"1"}, TTL, limit, TTL)
@@ -183,7 +183,7 @@ async def test_several_are_put_in_one_step_and_of_equal_ones_the_lesser_name_goe
     assert await members.put_many("a", {"b": 1, "a": 2}) == ()
     assert await members.put_many("a", {"d": 3, "c": 4, "b": 5}) == ("a",)
     assert await members.all("a") == {"b": 5, "c": 4, "d": 3}
-    assert sorted(await members.put_many("a", {name: 6 for name in "vwxyz"})) == ["b", "c", "d", "v", "w"]
+    assert sorted(await members.put_many("a", dict.fromkeys("vwxyz", 6))) == ["b", "c", "d", "v", "w"]
     assert await members.all("a") == {"x": 6, "y": 6, "z": 6}
     with pytest.raises(ValueError, match="name the members"):
         await members.put_many("a", {})

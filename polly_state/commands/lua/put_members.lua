@@ -1,8 +1,9 @@
 -- KEYS: hash, companion. ARGV: stamp, ttl in ms or '', lifetime of a field in ms, limit, then field, content for each. Returns the fields that had to go
--- The companion knows the oldest fields, so that not all are looked at each time: in '~oldest' the stamp of the last of them,
--- before which there is no other, then each stamp, the length of the field's name, and the name. What has gone of them since
--- ends before '~next', for the list itself is long.
-local KNOWN = 128
+-- The companion knows the oldest fields, so that not all are looked at each time, in pages, since long texts are dear to
+-- read: the stamp of the last on any page, before which there is no other field, two digits of the page's number, and of
+-- each field its stamp, the length of its name, and the name. '~oldest' is the page in use, of which all before '~next' is
+-- done with; '~oldest:2' and so on are to come.
+local PAGE, PAGES, HEAD = 16, 16, 26
 local stamp, limit = ARGV[1], tonumber(ARGV[4])
 local slots, noted, put = {'~all', '~ttl', '~kept', '~oldest', '~next'}, {}, {}
 for at = 5, #ARGV, 2 do
@@ -24,18 +25,25 @@ write('HSET', KEYS[1], put)
 local excess, last, gone = redis.call('HLEN', KEYS[1]) - limit, time_of(stamp) - ARGV[3], {}
 local function over(entered) return #gone < excess or time_of(entered) <= last end
 
-local known, from = held[4] or '', tonumber(held[5] or 25)
+local known, from = held[4] or '', tonumber(held[5] or HEAD + 1)
 if string.sub(known, 1, 24) >= stamp then known = '' end
-while from < #known do
+while known ~= '' do
     local entered = string.sub(known, from, from + 23)
-    if not over(entered) then break end
-    local ends = from + 27 + tonumber(string.sub(known, from + 24, from + 27))
-    local name = string.sub(known, from + 28, ends)
-    -- It may have been put again, or removed.
-    if string.sub(redis.call('HGET', KEYS[1], name) or '', 1, 24) == entered then gone[#gone + 1] = name end
-    from = ends + 1
+    if entered == '' then
+        known = redis.call('HGET', KEYS[2], '~oldest:' .. tonumber(string.sub(known, 25, HEAD)) + 1) or ''
+        redis.call('HSET', KEYS[2], '~oldest', known)
+        from = HEAD + 1
+    elseif over(entered) then
+        local ends = from + 27 + tonumber(string.sub(known, from + 24, from + 27))
+        local name = string.sub(known, from + 28, ends)
+        -- It may have been put again, or removed.
+        if string.sub(redis.call('HGET', KEYS[1], name) or '', 1, 24) == entered then gone[#gone + 1] = name end
+        from = ends + 1
+    else
+        break
+    end
 end
-if from >= #known then
+if known == '' then
     gone = {}
     local contents, fields, strange = redis.call('HGETALL', KEYS[1]), {}, false
     for at = 1, #contents, 2 do
@@ -49,20 +57,24 @@ if from >= #known then
     end
     table.sort(gone)
     table.sort(fields)
-    local oldest = {''}
-    for _, each in ipairs(fields) do
-        local entered, name = string.sub(each, 1, 24), string.sub(each, 25)
-        if over(entered) then
-            gone[#gone + 1] = name
-        elseif #oldest <= KNOWN then
-            oldest[#oldest + 1] = entered .. string.format('%04d', #name) .. name
-            oldest[1] = entered
-        else
-            break
-        end
+    local first = 1
+    while fields[first] and over(string.sub(fields[first], 1, 24)) do
+        gone[#gone + 1] = string.sub(fields[first], 25)
+        first = first + 1
     end
-    from = 25
-    redis.call('HSET', KEYS[2], '~oldest', strange and '' or table.concat(oldest))
+    local final, page = math.min(#fields, first + PAGE * PAGES - 1), 0
+    repeat
+        page = page + 1
+        local text = {string.sub(fields[final], 1, 24) .. string.format('%02d', page)}
+        for at = first, math.min(first + PAGE - 1, final) do
+            local entered, name = string.sub(fields[at], 1, 24), string.sub(fields[at], 25)
+            text[#text + 1] = entered .. string.format('%04d', #name) .. name
+        end
+        first = first + PAGE
+        redis.call('HSET', KEYS[2], page == 1 and '~oldest' or '~oldest:' .. page, strange and '' or table.concat(text))
+    until first > final
+    redis.call('HDEL', KEYS[2], '~oldest:' .. page + 1)
+    from = HEAD + 1
 end
 write('HDEL', KEYS[1], gone)
 for _, name in ipairs(gone) do
