@@ -1,7 +1,8 @@
+-- A claim is a write that depended on what was there; it is remembered, so that sending it again is harmless.
 local MEMORY = 10000 -- how long claims are remembered, in ms: far longer than a command is resent
 local CLAIMS = 256   -- how many, at most
 
--- A claim is a write that depended on what was there; it is remembered, so that sending it again is harmless.
+-- What came of it, or nothing.
 local function claimed(claims, stamp)
     local at = string.find(claims or '', stamp, 1, true)
     while at and at % CLAIM ~= 1 do at = string.find(claims, stamp, at + 1, true) end
