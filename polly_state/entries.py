@@ -70,7 +70,8 @@ class Entry:
         """Whether there is something at the key, and not only known absences."""
         if self.whole or not isinstance(self.content, dict):
             return self.content is not None
-        return any(content is not None for content in self.content.values())
+        # What has gone was mostly put before what is there.
+        return any(content is not None for content in reversed(self.content.values()))
 
     def copy(self) -> Entry:
         """The same, apart from this one."""
@@ -116,7 +117,7 @@ class Entries:
         """
         entry = self._recent.get(key) or self._pinned.get(key)
         held = NO_STAMPS if entry is None else entry.stamps
-        count = len(held.keys() | stamps)
+        count = len(held) + sum(slot not in held for slot in stamps)
         due = count // SWEEP_STAMPS > len(held) // SWEEP_STAMPS
         size = ENTRY_OVERHEAD + len(key) + content_size + count * STAMP_SIZE
         growth = size if entry is None else size - entry.size

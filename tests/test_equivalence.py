@@ -51,7 +51,7 @@ from polly_state.commands import (
     Persist,
     Publish,
     PutEntry,
-    PutMember,
+    PutMembers,
     Queued,
     Release,
     Renew,
@@ -142,8 +142,11 @@ def swap_fields(draw, key):
     return SwapFields(key, "", expected, patch_fields(draw, key).changes, draw.ttl())
 
 
-def put_member(draw, key):
-    return PutMember(key, "", draw.one_of(FIELDS), draw.one_of(CONTENTS), LONG, draw.one_of([1, 2, 3, 50]), draw.ttl())
+def put_members(draw, key):
+    names = [name for name in FIELDS if draw.one_of([True, False, False])] or ["on"]
+    return PutMembers(
+        key, "", {name: draw.one_of(CONTENTS) for name in names}, LONG, draw.one_of([1, 2, 3, 50]), draw.ttl()
+    )
 
 
 def patch_set(draw, key):
@@ -178,7 +181,7 @@ TABLE = {
     DropEntry: lambda draw, key: DropEntry(key),
     EndLoad: end_load,
     Enqueue: lambda draw, key: Enqueue(key, "", draw.one_of(CONTENTS), draw.ttl()),
-    PutMember: put_member,
+    PutMembers: put_members,
     Expire: lambda draw, key: Expire(key, draw.one_of([LONG, 2 * LONG])),
     Get: lambda draw, key: Get(key),
     GetField: lambda draw, key: GetField(key, draw.one_of(FIELDS)),
@@ -207,7 +210,7 @@ KINDS = {
     "s": [PatchSet, PatchSet, ClearSet, Members, Contains, *COMMON],
     "l": [Append, Append, Append, ClearLog, Latest, Latest, *COMMON],
     "e": [ClaimLoad, ClaimLoad, RenewLoad, EndLoad, EndLoad, PutEntry, DropEntry, *COMMON],
-    "m": [PutMember, PutMember, PutMember, SwapFields, PatchFields, ClearFields, GetFields, GetField, *COMMON],
+    "m": [PutMembers, PutMembers, PutMembers, SwapFields, PatchFields, ClearFields, GetFields, GetField, *COMMON],
     "q": [Enqueue, Enqueue, Queued, TakeMessages, Acknowledge, *COMMON],
 }
 """Keys that mostly hold one kind; at the others anything may be tried."""

@@ -262,13 +262,17 @@ def docstring_lines(node):
     return lines
 
 
+SHARED = {"stamps", "claims", "sweep"}
+"""Files of Lua that scripts start with."""
+
+
 def test_every_lua_script_belongs_to_a_command_and_the_other_way_round():
     wanted = {
         each.script.name
         for each in vars(commands).values()
         if inspect.isclass(each) and issubclass(each, Command) and isinstance(each.script, Script)
     }
-    there = {path.stem for path in (ROOT / "commands" / "lua").glob("*.lua")} - {"stamps"}
+    there = {path.stem for path in (ROOT / "commands" / "lua").glob("*.lua")} - SHARED
     assert wanted == there
 
 
@@ -276,7 +280,7 @@ def test_every_lua_script_belongs_to_a_command_and_the_other_way_round():
 def test_a_lua_script_begins_with_what_it_takes(path):
     first = path.read_text().splitlines()[0]
     assert first.startswith("-- ")
-    assert path.stem == "stamps" or ("KEYS" in first and "ARGV" in first)
+    assert path.stem in SHARED or ("KEYS" in first and "ARGV" in first)
 
 
 def test_the_package_is_typed():

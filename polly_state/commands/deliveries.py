@@ -131,7 +131,7 @@ class Acknowledge(Stamped[bool]):
     *entry* is its id in the stream, as it was handed out.
     """
 
-    script = Script("acknowledge")
+    script = Script("acknowledge", "sweep")
 
     message: str
     entry: str = ""

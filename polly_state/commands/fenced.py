@@ -23,7 +23,7 @@ class SetFenced(SetRegister):
     Without Redis nobody could tell, so it is not kept for later.
     """
 
-    script = Script("fence", then="register")
+    script = Script("fence", "claims", then="register")
 
     fence: int = 0
 

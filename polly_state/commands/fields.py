@@ -70,7 +70,7 @@ class PatchFields(Stamped[bool]):
     A *ttl* in seconds is for the whole hash and starts again with each patch.
     """
 
-    script = Script("fields")
+    script = Script("fields", "sweep")
 
     changes: Mapping[str, bytes | None]
     ttl: float | None = None
@@ -113,7 +113,7 @@ class PatchFields(Stamped[bool]):
 class ToggleField(Stamped[bool]):
     """Turn a field on if it was off or missing, and off if it was on; the new state."""
 
-    script = Script("toggle")
+    script = Script("toggle", "claims")
 
     field: str
     on: bytes

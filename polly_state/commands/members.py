@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from polly_state.commands.base import Command, Script, Stamped, command, milliseconds
@@ -15,40 +17,47 @@ from polly_state.wire import Reply, Words
 if TYPE_CHECKING:
     from polly_state.keyspace import Keyspace
 
-__all__ = ["PutMember", "entered"]
+__all__ = ["PutMembers", "entered"]
 
 STAMP_LENGTH: Final = 24
 STAMP: Final = re.compile(rb"[0-9a-f]{24}").match
 
 
 @command
-class PutMember(Stamped[tuple[str, ...]]):
-    """Set a field of the hash at *key*, with the stamp before its content; the fields that have to go for it.
+class PutMembers(Stamped[tuple[str, ...]]):
+    """Set fields of the hash at *key*, with the stamp before each content; the fields that have to go for them.
 
-    Those are the ones that were set more than *lifetime* seconds before, and the oldest ones above the *limit*. The
-    newest write to a field stays, so that whatever the order of arrival the newest *limit* fields are left. Who knows
-    only some of the fields tells only of those. The *ttl* in seconds is for the whole hash.
+    Those are the ones that were set more than *lifetime* seconds before, and the oldest ones above the *limit*; of two
+    with one stamp the lesser name is the older. The newest write to a field stays, so that whatever the order of
+    arrival the newest *limit* fields are left. Who knows only some of the fields tells only of those. The *ttl* in
+    seconds is for the whole hash.
     """
 
-    script = Script("put_member")
+    script = Script("put_members", "sweep")
 
-    field: str
-    content: bytes
+    contents: Mapping[str, bytes]
     lifetime: float
     limit: int
     ttl: float | None = None
 
     def encode(self) -> Words:
-        lifetime = milliseconds(self.lifetime)
-        return self.call(self.stamp, milliseconds(self.ttl), self.field, self.content, lifetime, self.limit)
+        arguments: list[str | bytes | int] = [
+            self.stamp,
+            milliseconds(self.ttl),
+            milliseconds(self.lifetime),
+            self.limit,
+        ]
+        for field, content in self.contents.items():
+            arguments += (field, content)
+        return self.call(*arguments)
 
     def decode(self, reply: Reply) -> tuple[str, ...]:
         return tuple(field.decode() for field in reply)
 
     def apply(self, keyspace: Keyspace) -> tuple[str, ...]:
         entry = keyspace.entry(self.key)
-        check_stamps(entry, (slot_of(self.field),), self.stamp)
-        known = {**keyspace.fields(self.key), self.field: self._stored}
+        check_stamps(entry, map(slot_of, self.contents), self.stamp)
+        known = {**keyspace.fields(self.key), **self._stored}
         fields = {field: entered(content) or "" for field, content in known.items() if content is not None}
         order = sorted(fields, key=lambda field: (fields[field], field))
         excess = max(0, len(order) - self.limit)
@@ -59,27 +68,28 @@ class PutMember(Stamped[tuple[str, ...]]):
         return tuple(gone)
 
     def learn(self, keyspace: Keyspace, result: tuple[str, ...]) -> None:
-        changes = {self.field: self._stored} | dict.fromkeys(result)
+        changes = self._stored | dict.fromkeys(result)
         stamps = dict.fromkeys(map(slot_of, changes), self.stamp)
         ends = ending(keyspace, self.key, self.stamp, self.ttl)
         keyspace.patch(self.key, changes, durable=True, stamps=stamps | ends.stamps)
         ends.settle(keyspace, self.key)
 
     def settled(self, result: tuple[str, ...], stamp: str) -> tuple[Command[Any], ...]:
-        kept = () if self.field in result else (self,)
+        kept = [replace(self, contents={field: self.contents[field]}) for field in self.contents if field not in result]
         return (*kept, *(PatchFields(self.key, self.stamp, {field: None}) for field in result))
 
     @property
     def slot(self) -> str:
-        return slot_of(self.field)
+        return slot_of("\0".join(self.contents))
 
     @property
-    def _stored(self) -> bytes:
-        return self.stamp.encode() + self.content
+    def _stored(self) -> dict[str, bytes | None]:
+        stamp = self.stamp.encode()
+        return {field: stamp + content for field, content in self.contents.items()}
 
 
 def entered(content: bytes | None) -> str | None:
-    """The stamp under which a field was set with *content*; None if it was not by `PutMember`."""
+    """The stamp under which a field was set with *content*; None if it was not by `PutMembers`."""
     return None if content is None or STAMP(content) is None else content[:STAMP_LENGTH].decode()
 
 

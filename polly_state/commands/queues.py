@@ -61,7 +61,7 @@ class Enqueue(Stamped[bool]):
     A *ttl* in seconds is for the whole queue and starts again with each message.
     """
 
-    script = Script("enqueue")
+    script = Script("enqueue", "sweep")
 
     content: bytes
     ttl: float | None = None

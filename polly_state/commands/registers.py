@@ -29,7 +29,7 @@ class SetRegister(Stamped[bool]):
     compare-and-set.
     """
 
-    script = Script("register")
+    script = Script("register", "claims")
 
     content: bytes | None
     ttl: float | None = None

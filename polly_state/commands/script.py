@@ -10,13 +10,14 @@ __all__ = ["Script"]
 class Script:
     """A Lua script of this package: sent by its digest, and whole when the server does not know it.
 
-    Every script starts with ``stamps.lua``, which holds what they share, unless it stands *alone*; one may answer in
-    place of another, which comes *then*.
+    Every script starts with ``stamps.lua``, which holds what all share, and the files that it *shares* with some,
+    unless it stands *alone*; one may answer in place of another, which comes *then*. No more than is needed, for a
+    server makes these functions anew with each call.
     """
 
-    def __init__(self, name: str, *, alone: bool = False, then: str = "") -> None:
+    def __init__(self, name: str, *shares: str, alone: bool = False, then: str = "") -> None:
         self.name = name
-        self._parts = (name,) if alone else tuple(part for part in ("stamps", name, then) if part)
+        self._parts = (name,) if alone else tuple(part for part in ("stamps", *shares, name, then) if part)
 
     @cached_property
     def source(self) -> bytes:

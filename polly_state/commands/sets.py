@@ -71,7 +71,7 @@ class PatchSet(Stamped[bool]):
     A *ttl* in seconds is for the whole set and starts again with each patch.
     """
 
-    script = Script("set")
+    script = Script("set", "sweep")
 
     changes: Mapping[str, bool]
     ttl: float | None = None

@@ -23,7 +23,7 @@ class SwapFields(Stamped[bool]):
     False if it was not so, and then nothing has changed.
     """
 
-    script = Script("swap")
+    script = Script("swap", "claims", "sweep")
 
     expected: Mapping[str, bytes | None]
     changes: Mapping[str, bytes | None]

@@ -61,8 +61,10 @@ class History:
 
     async def add(self, guild_id: Id, track: Track) -> Ack:
         """Note that *track* is played now."""
-        puts = [self._played.put(guild_id, name, value=True) for name in _names(track.id, track.url)]
-        ack, _ = await asyncio.gather(self._tracks.append(guild_id, track), asyncio.gather(*puts))
+        names = dict.fromkeys(_names(track.id, track.url), True)
+        if not names:
+            return await self._tracks.append(guild_id, track)
+        ack, _ = await asyncio.gather(self._tracks.append(guild_id, track), self._played.put_many(guild_id, names))
         return ack
 
     async def latest(self, guild_id: Id) -> Track | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final, Generic, TypeVar
 
-from polly_state.commands import ClearFields, GetField, GetFields, PatchFields, PutMember, SwapFields, entered
+from polly_state.commands import ClearFields, GetField, GetFields, PatchFields, PutMembers, SwapFields, entered
 from polly_state.stamps import time_of
 from polly_state.store import Ack
 from polly_state.structures.base import Binding, Read, Structure, field_name, positive
@@ -42,10 +43,17 @@ class Members(Structure, Generic[T]):
 
         In an outage those that are known here; the others go when the put is replayed.
         """
-        content = self._codec.encode(value)
-        command = PutMember(
-            self._key(id), self._stamp(), field_name(member), content, self._lifetime, self._limit, self._lifetime
-        )
+        return await self.put_many(id, {member: value}, require=require)
+
+    async def put_many(self, id: Id, values: Mapping[str, T], *, require: Ack = ANY) -> tuple[str, ...]:
+        """Put members in one step, as `put` does one; of them the one whose name sorts last counts as the newest.
+
+        Raises `ValueError` if there are none.
+        """
+        if not values:
+            raise ValueError("name the members to put")
+        contents = {field_name(member): self._codec.encode(value) for member, value in values.items()}
+        command = PutMembers(self._key(id), self._stamp(), contents, self._lifetime, self._limit, self._lifetime)
         return (await self._store.execute(command, require)).value
 
     async def get(self, id: Id, member: str) -> T | None:

@@ -25,7 +25,7 @@ from polly_state.commands import (
     PatchFields,
     PatchSet,
     Persist,
-    PutMember,
+    PutMembers,
     Queued,
     Set,
     SetRegister,
@@ -57,7 +57,7 @@ FOR_HASHES = [
     lambda key, stamp: ToggleField(key, stamp, "a", b"1", b"0"),
     lambda key, stamp: SwapFields(key, stamp, {"a": b"x"}, {"a": b"1"}),
     lambda key, stamp: SwapFields(key, stamp, {}, {"a": None}),
-    lambda key, stamp: PutMember(key, stamp, "a", b"1", 60.0, 5, 60.0),
+    lambda key, stamp: PutMembers(key, stamp, {"a": b"1"}, 60.0, 5, 60.0),
     ClearFields,
 ]
 

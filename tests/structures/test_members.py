@@ -14,7 +14,7 @@ from polly_state.commands import (
     GetFields,
     Outdated,
     PatchFields,
-    PutMember,
+    PutMembers,
     SwapFields,
     TakeValue,
     TimeToLive,
@@ -25,8 +25,8 @@ from polly_state.structures import Binding, Family
 
 TTL = 50.0
 BRIEF = 0.06
-LIMITS = (5, 32, 33, 90)
-"""Below, at and above how many the script knows the order of."""
+LIMITS = (5, 17, 90, 280)
+"""Less than a page of those whose order the script knows, more than that, and more than all pages."""
 
 
 @pytest.fixture
@@ -150,9 +150,9 @@ async def test_the_whole_ends_with_its_last_member(store, handle):
 async def test_an_older_put_neither_overwrites_nor_pushes_out_a_newer_one(store):
     key = store.key()
     stamps = [store.stamp() for _ in range(3)]
-    await store.attempt(PutMember(key, stamps[1], "b", b"1", TTL, 2, TTL))
-    await store.attempt(PutMember(key, stamps[2], "c", b"1", TTL, 2, TTL))
-    assert await store.attempt(PutMember(key, stamps[0], "a", b"1", TTL, 2, TTL)) == ("a",)
+    await store.attempt(PutMembers(key, stamps[1], {"b": b"1"}, TTL, 2, TTL))
+    await store.attempt(PutMembers(key, stamps[2], {"c": b"1"}, TTL, 2, TTL))
+    assert await store.attempt(PutMembers(key, stamps[0], {"a": b"1"}, TTL, 2, TTL)) == ("a",)
     assert set(await store.do(GetFields(key))) == {"b", "c"}
 
 
@@ -160,12 +160,12 @@ async def test_an_older_put_neither_overwrites_nor_pushes_out_a_newer_one(store)
 async def test_of_very_many_the_oldest_go_in_their_order_however_they_arrive(redis_store, local, seed):
     """The order is only partly known to the script, and looked at anew when that part is used up or outdated."""
     chance, key, limit = random.Random(seed), redis_store.key(), LIMITS[seed]
-    stamps = [redis_store.stamp() for _ in range(300)]
-    late = sorted(range(300), key=lambda number: number + (chance.uniform(0, 60) if chance.random() < 0.1 else 0))
-    names = [f"member {chance.randrange(150)}" for _ in stamps]
+    stamps = [redis_store.stamp() for _ in range(900)]
+    late = sorted(range(900), key=lambda number: number + (chance.uniform(0, 60) if chance.random() < 0.1 else 0))
+    names = [f"member {chance.randrange(600)}" for _ in stamps]
     for number in late:
         stamp, name = stamps[number], names[number]
-        command = PutMember(key, stamp, name, b"1", TTL, limit, TTL)
+        command = PutMembers(key, stamp, {name: b"1"}, TTL, limit, TTL)
         if chance.random() < 0.05:
             command = PatchFields(key, stamp, {name: None})
         results = []
@@ -178,13 +178,38 @@ async def test_of_very_many_the_oldest_go_in_their_order_however_they_arrive(red
     assert await redis_store.do(GetFields(key)) == await local.do(GetFields(key))
 
 
+async def test_several_are_put_in_one_step_and_of_equal_ones_the_lesser_name_goes(store, handle):
+    members = handle(Members, int, 3)
+    assert await members.put_many("a", {"b": 1, "a": 2}) == ()
+    assert await members.put_many("a", {"d": 3, "c": 4, "b": 5}) == ("a",)
+    assert await members.all("a") == {"b": 5, "c": 4, "d": 3}
+    assert sorted(await members.put_many("a", dict.fromkeys("vwxyz", 6))) == ["b", "c", "d", "v", "w"]
+    assert await members.all("a") == {"x": 6, "y": 6, "z": 6}
+    with pytest.raises(ValueError, match="name the members"):
+        await members.put_many("a", {})
+
+
+async def test_what_was_put_in_one_step_is_outdated_as_one(store):
+    key = store.key()
+    stamps = [store.stamp() for _ in range(3)]
+    await store.attempt(PutMembers(key, stamps[1], {"b": b"1"}, TTL, 9, TTL))
+    with pytest.raises(Outdated):
+        await store.attempt(PutMembers(key, stamps[0], {"a": b"1", "b": b"2"}, TTL, 9, TTL))
+    assert set(await store.do(GetFields(key))) == {"b"}
+    command = PutMembers(key, stamps[2], {"a": b"1", "b": b"2", "c": b"3"}, TTL, 2, TTL)
+    assert await store.attempt(command) == ("a",)
+    for part in command.settled(("a",), stamps[2]):
+        await store.attempt(part)
+    assert set(await store.do(GetFields(key))) == {"b", "c"}
+
+
 async def test_a_put_looks_at_all_members_only_now_and_then(redis_store):
     key = redis_store.key()
 
     async def looks(count, start):
         before = await calls(redis_store, "hgetall")
         for number in range(start, start + count):
-            await redis_store.do(PutMember(key, redis_store.stamp(), str(number), b"1", TTL, 200, TTL))
+            await redis_store.do(PutMembers(key, redis_store.stamp(), {str(number): b"1"}, TTL, 200, TTL))
         return await calls(redis_store, "hgetall") - before
 
     if not isinstance(await redis_store.ask("INFO", "commandstats"), bytes):
