@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from polly_state.errors import StateUnavailable
 from polly_state.store import Ack
 from polly_state.structures import Counters, Handles, Id, Ttl, Values
 
@@ -46,7 +44,7 @@ class Guilds:
     """Settings that stay until they are reset, each written by itself; what was never set is as the defaults say.
 
     `autoplay` counts the tracks of autoplay, and ends 7 days after the last one; `repeats` counts repeats, for 30 days.
-    All that is kept for a guild belongs to its era, and a reset is one write, which begins another.
+    Counts belong to the era of their guild, and a reset begins another.
     """
 
     def __init__(self, handles: Handles, defaults: Mapping[str, object] = DEFAULTS, *, ttl: Ttl | None = None) -> None:
@@ -60,38 +58,25 @@ class Guilds:
 
     async def settings(self, guild_id: Id) -> dict[str, object]:
         """Every setting. Raises `StateUnavailable` when they are not known."""
-        era, found = await asyncio.gather(self._eras.get(guild_id), self._settings.all(guild_id))
+        found = await self._settings.all(guild_id)
         if self._sliding and found:
             await self._settings.touch(guild_id)
-        prefix = _prefix(era)
-        return {**self.defaults, **{name[len(prefix) :]: found[name] for name in found if name.startswith(prefix)}}
+        return {**self.defaults, **found}
 
     async def get(self, guild_id: Id, name: str) -> object:
         """One setting; None only if there is none, and no default."""
-        era, found = await asyncio.gather(self._eras.get(guild_id), self._settings.get(guild_id, name))
-        if era is not None:
-            found = await self._settings.get(guild_id, _prefix(era) + name)
+        found = await self._settings.get(guild_id, name)
         return self.defaults.get(name) if found is None else found
 
     async def update(self, guild_id: Id, **settings: object) -> Ack:
         """Set these, and no other."""
-        prefix = _prefix(await self._eras.get(guild_id))
-        return await self._settings.patch(guild_id, {prefix + name: value for name, value in settings.items()})
+        return await self._settings.patch(guild_id, settings)
 
     async def reset(self, guild_id: Id) -> Ack:
-        """Let everything be as the defaults say, and count from 0, all in one step; what comes after it is counted.
+        """Let everything be as the defaults say, and count from 0.
 
-        One that was kept in an outage takes away all that others have written until it came to Redis.
+        What is set after it stays, also if the reset was kept in an outage and comes to Redis later; what others have
+        counted until it comes is not counted.
         """
-        names: dict[str, object] = {}
-        with suppress(StateUnavailable):
-            names = await self._settings.all(guild_id)
-        ack = await self._eras.set(guild_id, secrets.token_hex(4))
-        # Nobody sees these any more.
-        if names:
-            await self._settings.delete(guild_id, *names)
-        return ack
-
-
-def _prefix(era: str | None) -> str:
-    return "" if era is None else f"{era}~"
+        counts = self._eras.set(guild_id, secrets.token_hex(4))
+        return min(await asyncio.gather(counts, self._settings.clear(guild_id)))

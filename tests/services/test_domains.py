@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from polly_state import Mode, PollyState, Settings, StateUnavailable, StoreUnavailable
+from polly_state import Ack, Mode, PollyState, Settings, StateUnavailable, StoreUnavailable
 from polly_state.services.bans import Bans
 from polly_state.services.guilds import DEFAULTS, Guilds
 from polly_state.services.history import Ranked, Track, TrackMetadata
@@ -17,7 +17,7 @@ from polly_state.services.room_sessions import RoomSessions
 from polly_state.services.rooms import Active
 from polly_state.services.sessions import Session, Sessions
 from polly_state.testing import Clock, FaultProxy
-from tests.outages import state_at, until
+from tests.outages import QUICK, cut, later, mend, state_at, until
 
 G, U = 111111111111111111, 123456789012345678
 ODD = ["r?", "r*", "r[1]", "r1", "r:1", "{r}", "r%3A1", "部屋", "a\nb", "x" * 4000]
@@ -43,24 +43,20 @@ async def test_settings_are_merged_over_defaults_and_written_one_by_one(anywhere
     assert await guilds.autoplay.add(G) == 1
 
 
-async def test_a_reset_that_is_broken_off_has_reset_all_or_nothing(server):
-    async with state_at(server.url, namespace=f"guilds-{secrets.token_hex(4)}") as state:
-        guilds, outcomes = state.guilds, []
-        for patience in range(1000):
-            await guilds.update(patience, volume=70)
-            await asyncio.gather(guilds.autoplay.add(patience), guilds.repeats.add(patience))
-            reset = asyncio.create_task(guilds.reset(patience))
-            for _ in range(patience):
-                await asyncio.sleep(0)
-            done = reset.done()
-            reset.cancel()
-            await asyncio.gather(reset, return_exceptions=True)
-            counts = await guilds.autoplay.value(patience), await guilds.repeats.value(patience)
-            outcomes.append((await guilds.get(patience, "volume"), *counts))
-            if done:
-                break
-        assert set(outcomes) == {(70, 1, 1), (50, 0, 0)}
-        assert outcomes[-1] == (50, 0, 0)
+async def test_a_reset_that_was_kept_in_an_outage_leaves_what_was_set_after_it(server, namespace):
+    async with FaultProxy(server.url) as proxy:
+        one = state_at(proxy.url, namespace=namespace, breaker=QUICK)
+        async with one as one, state_at(server.url, namespace=namespace) as two:
+            await one.guilds.update(G, volume=1, repeat="queue")
+            await one.guilds.autoplay.add(G)
+            await cut(proxy, one)
+            assert await one.guilds.reset(G) is Ack.LOCAL_VOLATILE
+            await later(two, than=one)
+            assert await two.guilds.update(G, volume=70) is Ack.REMOTE
+            await mend(proxy, one)
+            for each in (one, two):
+                assert await each.guilds.settings(G) == {**DEFAULTS, "volume": 70}
+                assert await each.guilds.autoplay.value(G) == 0
 
 
 async def test_a_reset_is_for_good_whoever_counts_and_sets_meanwhile(server):
@@ -73,8 +69,6 @@ async def test_a_reset_is_for_good_whoever_counts_and_sets_meanwhile(server):
         ]
         await two.guilds.update(G, language="pt")
         assert await one.guilds.settings(G) == {**DEFAULTS, "language": "pt"}
-        # What is hidden does not stay.
-        assert len(await one.fields("guilds", object).all(G)) == 1
 
 
 async def test_settings_may_end_when_nobody_uses_them():
