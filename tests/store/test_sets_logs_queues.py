@@ -115,6 +115,7 @@ async def test_each_write_counts_once_when_replies_are_lost_and_connections_are_
 
         async def misbehave():
             for _ in range(12):
+                await until(lambda: state.mode is not Mode.DEGRADED)
                 await asyncio.sleep(0.02)
                 proxy.drop_replies()
                 await asyncio.sleep(0.003)
