@@ -23,8 +23,8 @@ from polly_state.structures import (
     Tokens,
     Ttl,
     Watchdog,
-    seconds,
 )
+from polly_state.structures.base import needed
 
 if TYPE_CHECKING:
     from polly_state.commands import OnOutage, Quota, Rule
@@ -161,7 +161,4 @@ class Coordination:
 
 
 def _lifetime(ttl: Ttl) -> float:
-    lifetime = seconds(ttl)
-    if lifetime is None:
-        raise TypeError("what is held needs a ttl")
-    return lifetime
+    return needed(ttl, "what is held needs a ttl")

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["MAX_LEAD", "HybridClock", "is_stamp", "new_origin", "time_of"]
+__all__ = ["MAX_LEAD", "STAMP_LENGTH", "HybridClock", "is_stamp", "new_origin", "time_of"]
 
 MAX_LEAD: Final = 300.0
 COUNTER_BITS: Final = 16
 STEP: Final = 0.05
+STAMP_LENGTH: Final = 24
 STAMP: Final = re.compile(r"[0-9a-f]{24}").fullmatch
 
 

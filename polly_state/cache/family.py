@@ -13,6 +13,7 @@ from polly_state.cache.looks import Found, wanted_of
 from polly_state.cache.shared import Shared
 from polly_state.cache.sharing import Sharing
 from polly_state.cache.statistics import CacheStatistics, Tally
+from polly_state.cache.writing import writing
 from polly_state.commands import DropEntry, PutEntry
 from polly_state.lifetime import Lifetime
 from polly_state.store import Ack, Answer, Origin
@@ -216,18 +217,11 @@ class Cache(Generic[T]):
         return self._tally.snapshot()
 
     async def _written(self, commands: Sequence[PutEntry | DropEntry]) -> list[Answer[bool]]:
-        for command in commands:
-            self._shared.flights.detach(command.key)
-            self._drop_near(command.key)
-        try:
+        keys = [command.key for command in commands]
+        for key in keys:
+            self._shared.flights.detach(key)
+        with writing(self._shared.near, *keys):
             return await self._shared.store.execute_many(commands)
-        finally:
-            for command in commands:
-                self._drop_near(command.key)
-
-    def _drop_near(self, key: str) -> None:
-        if self._shared.near is not None:
-            self._shared.near.drop(key)
 
     def _counted(self, entry: Entry[T] | None) -> Entry[T] | None:
         """The entry if it is fresh."""

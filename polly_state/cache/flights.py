@@ -56,12 +56,11 @@ class Flights:
     def get(self, key: str, marks: bytes) -> Flight | None:
         """The flight of *key*, if it began under these *marks*: another one's result may be invalid already.
 
-        One that has failed is for those who asked before that.
+        One that has failed, and may still have claims to end, is for those who asked before that.
         """
         flight = self._flights.get(key)
         if flight is None or flight.marks != marks:
             return None
-        # One that has failed may still have claims to end: who asks after that begins anew.
         return None if flight.future.done() and flight.future.exception() is not None else flight
 
     def flying(self, key: str) -> bool:

@@ -12,6 +12,7 @@ from polly_state.cache.entries import Entry
 from polly_state.cache.flights import Flight
 from polly_state.cache.looks import Turn, Wanted
 from polly_state.cache.lookup import Lookup
+from polly_state.cache.writing import writing
 from polly_state.commands import ClaimLoad, EndLoad, RenewLoad
 from polly_state.errors import (
     CommandRejected,
@@ -152,17 +153,12 @@ class Loading(Lookup[T]):
 
     async def end(self, command: EndLoad) -> bool:
         """End a claim; whether the claim held until then, as far as is known."""
-        near = self._shared.near
         try:
-            if near is not None:
-                near.drop(command.key)
-            held = (await self._store.execute(command)).value
+            with writing(self._shared.near, command.key):
+                held = (await self._store.execute(command)).value
         except StateError:
             # The value is good, and whoever waits for it gets it; it is only not kept.
             return True
-        finally:
-            if near is not None:
-                near.drop(command.key)
         if held and command.content is not None:
             self.tally.bytes_written += len(command.content)
         return held

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
+from polly_state.cache.writing import writing
 from polly_state.commands import Command, Get, GetFields, PatchFields, SetRegister
 from polly_state.errors import StateError, StateUnavailable
 from polly_state.lifetime import MAX_CACHED
@@ -175,14 +176,8 @@ class Markers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _written(self, command: Command[bool]) -> Answer[bool]:
-        near = self.near
-        if near is None:
+        with writing(self.near, command.key):
             return await self._store.execute(command)
-        near.drop(command.key)
-        try:
-            return await self._store.execute(command)
-        finally:
-            near.drop(command.key)
 
     def _close_reading(self) -> None:
         self.reading = None

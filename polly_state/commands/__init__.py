@@ -29,7 +29,8 @@ from polly_state.commands.fields import ClearFields, GetField, GetFields, PatchF
 from polly_state.commands.leases import Acquire, Grant, Holder, Release, Renew
 from polly_state.commands.limits import Admit, AdmitAll, OnOutage, Plan, Verdict
 from polly_state.commands.logs import Append, ClearLog, Item, Latest
-from polly_state.commands.members import PutMembers, entered
+from polly_state.commands.members import PutMembers
+from polly_state.commands.parts import entered
 from polly_state.commands.permits import Enter, Keep, Leave
 from polly_state.commands.publications import Publish
 from polly_state.commands.queues import Enqueue, Queued

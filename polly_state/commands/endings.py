@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from polly_state.stamps import STAMP_LENGTH
+
 if TYPE_CHECKING:
     from polly_state.keyspace import Entry, Keyspace
 
@@ -11,7 +13,6 @@ __all__ = ["TTL", "Ending", "ending", "noted_ending"]
 
 TTL: Final = "~ttl"
 """The slot of the write that has settled when a key ends, and of that time."""
-STAMP_LENGTH: Final = 24
 
 
 class Ending(NamedTuple):

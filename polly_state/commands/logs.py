@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from polly_state.commands.base import Command, Effect, Script, Stamped, command, milliseconds
 from polly_state.commands.endings import Ending, ending
-from polly_state.commands.parts import ALL, Clear, check_stamps
+from polly_state.commands.parts import ALL, Clear, check_stamps, entered
 from polly_state.entries import Kind
-from polly_state.stamps import is_stamp
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Append", "ClearLog", "Item", "Latest"]
 
-STAMP_LENGTH: Final = 24
 KNOWN_FROM: Final = "~from"
 """The slot of the stamp from which on a mirror knows all entries."""
 
@@ -154,7 +152,7 @@ def knows_newest(keyspace: Keyspace, key: str, count: int) -> bool:
 
 
 def _item(member: bytes) -> Item:
-    stamp = member[:STAMP_LENGTH].decode()
-    if not is_stamp(stamp):
+    stamp = entered(member)
+    if stamp is None:
         raise ValueError("an entry of a log starts with its stamp")
-    return Item(stamp, member[STAMP_LENGTH:])
+    return Item(stamp, member[len(stamp) :])

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from polly_state.commands.base import Command, Script, Stamped, command, milliseconds
 from polly_state.commands.endings import ending
 from polly_state.commands.fields import PatchFields, slot_of
-from polly_state.commands.parts import check_stamps
+from polly_state.commands.parts import check_stamps, entered
 from polly_state.stamps import time_of
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
     from polly_state.keyspace import Keyspace
 
-__all__ = ["PutMembers", "entered"]
-
-STAMP_LENGTH: Final = 24
-STAMP: Final = re.compile(rb"[0-9a-f]{24}").match
+__all__ = ["PutMembers"]
 
 
 @command
@@ -86,11 +82,6 @@ class PutMembers(Stamped[tuple[str, ...]]):
     def _stored(self) -> dict[str, bytes | None]:
         stamp = self.stamp.encode()
         return {field: stamp + content for field, content in self.contents.items()}
-
-
-def entered(content: bytes | None) -> str | None:
-    """The stamp under which a field was set with *content*; None if it was not by `PutMembers`."""
-    return None if content is None or STAMP(content) is None else content[:STAMP_LENGTH].decode()
 
 
 def _time(stamp: str) -> int:

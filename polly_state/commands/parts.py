@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from polly_state.commands.base import Command, Outdated, Stamped, command
 from polly_state.commands.endings import TTL, noted_ending
 from polly_state.entries import Kind
+from polly_state.stamps import STAMP_LENGTH
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
     from polly_state.keyspace import Entry, Keyspace
 
-__all__ = ["ALL", "Clear", "check_stamps", "part_stamps"]
+__all__ = ["ALL", "Clear", "check_stamps", "entered", "part_stamps"]
 
 ALL: Final = "~all"
 """The slot of when all parts were cleared."""
+STAMP: Final = re.compile(rb"[0-9a-f]{24}").match
 
 
 def part_stamps(entry: Entry | None, kind: Kind) -> dict[str, str]:
@@ -34,6 +37,11 @@ def check_stamps(entry: Entry | None, slots: Iterable[str], stamp: str) -> None:
     newest = max(entry.stamps.get(slot, "") for slot in (ALL, *slots))
     if newest > stamp:
         raise Outdated(newest)
+
+
+def entered(content: bytes | None) -> str | None:
+    """The stamp under which a part was written, which stands before its *content*; None if there is none."""
+    return None if content is None or STAMP(content) is None else content[:STAMP_LENGTH].decode()
 
 
 @command

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +10,7 @@ from polly_state.commands.base import Command, Effect, Script, Stamped, command,
 from polly_state.commands.endings import ending
 from polly_state.commands.logs import Item
 from polly_state.entries import Kind
+from polly_state.stamps import is_stamp
 from polly_state.wire import Reply, Words
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Enqueue", "Queued", "message"]
 
 FIELDS: Final = 4
-STAMP: Final = re.compile(rb"[0-9a-f]{24}").fullmatch
 
 
 @command
@@ -97,6 +96,6 @@ class Enqueue(Stamped[bool]):
 
 def message(fields: list[bytes]) -> tuple[str, bytes]:
     """Stamp and content of an entry of a stream; of one that is no message no stamp, and all of its fields as JSON."""
-    if len(fields) == FIELDS and fields[0] == b"id" and STAMP(fields[1]) is not None:
-        return fields[1].decode(), fields[3]
+    if len(fields) == FIELDS and fields[0] == b"id" and is_stamp(stamp := fields[1].decode("ascii", "replace")):
+        return stamp, fields[3]
     return "", json.dumps([field.decode(errors="backslashreplace") for field in fields]).encode()

@@ -130,10 +130,6 @@ class Link(asyncio.Protocol):
             self._write()
         return future
 
-    def tell(self, packed: bytes) -> None:
-        """Send what is answered by a push message, or by nothing."""
-        self._transport.write(packed)  # type: ignore[union-attr]
-
     def close(self, reason: str) -> tuple[int, int]:
         """End the link; what is pending fails. Returns how many were unsent, and how many are unknown."""
         if self._reason is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import Final, NamedTuple
 
 __all__ = ["CLOSED", "ELSEWHERE", "Channels", "Listener", "Topic", "Wake"]
@@ -53,20 +54,10 @@ class Wake(Listener):
         self._event.set()
 
     def stirred(self) -> None:
-        """See `Listener`."""
+        """See `Listener`: who looks is told what there is, also that all is closed."""
         self._event.set()
 
-    def heard(self) -> None:
-        """See `Listener`."""
-        self._event.set()
-
-    def lost(self) -> None:
-        """See `Listener`."""
-        self._event.set()
-
-    def ended(self) -> None:
-        """See `Listener`: who looks then is told that all is closed."""
-        self._event.set()
+    heard = lost = ended = stirred
 
     def clear(self) -> None:
         """Look now: what happens from here on wakes."""
@@ -136,9 +127,8 @@ class Channels:
     def close(self) -> None:
         """Tell all who listen that nothing comes any more."""
         self._closed = True
-        for listeners in self._listeners.values():
-            for listener in listeners:
-                listener.ended()
+        for listener in self._everybody():
+            listener.ended()
 
     def tell(self, topic: Topic, message: bytes = b"", *, here: bool = True) -> None:
         """Tell those in this process who listen for *topic*."""
@@ -152,9 +142,8 @@ class Channels:
 
     def stir_all(self) -> None:
         """Anything may have changed."""
-        for listeners in self._listeners.values():
-            for listener in listeners:
-                listener.stirred()
+        for listener in self._everybody():
+            listener.stirred()
 
     def heard(self, topic: Topic) -> None:
         """For the subscriber: *topic* is heard from now on."""
@@ -172,6 +161,8 @@ class Channels:
         self._heard.clear()
         away, self._away = away and not self._away, away
         if away:
-            for listeners in self._listeners.values():
-                for listener in listeners:
-                    listener.lost()
+            for listener in self._everybody():
+                listener.lost()
+
+    def _everybody(self) -> Iterator[Listener]:
+        return chain.from_iterable(self._listeners.values())

@@ -34,19 +34,15 @@ class LocalStore:
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`."""
         answer = await self._carried_out(command, require)
-        if self._overlay is not None and command.told:
-            await self._overlay.tell([*command.settled(answer.value, self.clock.stamp())])
+        if command.told:
+            await self._tell([(command, answer)])
         return answer
 
     async def execute_many(self, commands: Iterable[Command[Any]]) -> list[Answer[Any]]:
         """See `Store`. What others have to hear of, they hear of at once."""
         wanted = list(commands)
         answers = [await self._carried_out(command, Ack.LOCAL_VOLATILE) for command in wanted]
-        if self._overlay is not None:
-            both, stamp = zip(wanted, answers, strict=True), self.clock.stamp()
-            told = [part for each, answer in both if each.told for part in each.settled(answer.value, stamp)]
-            if told:
-                await self._overlay.tell(told)
+        await self._tell([(command, answer) for command, answer in zip(wanted, answers, strict=True) if command.told])
         return answers
 
     def look(self) -> bool:
@@ -63,6 +59,14 @@ class LocalStore:
                     self.keyspace.forget(key)
         self._looked_at = now
         return stirred
+
+    async def _tell(self, done: list[tuple[Command[Any], Answer[Any]]]) -> None:
+        if self._overlay is None or not done:
+            return
+        stamp = self.clock.stamp()
+        told = [part for each, answer in done for part in each.settled(answer.value, stamp)]
+        if told:
+            await self._overlay.tell(told)
 
     async def _carried_out(self, command: Command[T], require: Ack) -> Answer[T]:
         overlay = self._overlay

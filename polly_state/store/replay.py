@@ -96,14 +96,6 @@ class Replay:
         failure: BaseException | None = None
         superseded = 0
         for row, outcome in zip(rows, outcomes, strict=True):
-            if (
-                isinstance(outcome, CommandRejected)
-                and not isinstance(outcome, Fenced)
-                and outcome.code not in MENDABLE
-            ):
-                await self._bury(row, outcome.code)
-                overruled.add(row.command.key)
-                continue
             if isinstance(outcome, Outdated):
                 self._redis.clock.see(outcome.stamp)
                 superseded += 1
@@ -112,6 +104,10 @@ class Replay:
             elif isinstance(outcome, Fenced):
                 superseded += 1
                 overruled.add(row.command.key)
+            elif isinstance(outcome, CommandRejected) and outcome.code not in MENDABLE:
+                await self._bury(row, outcome.code)
+                overruled.add(row.command.key)
+                continue
             elif isinstance(outcome, BaseException):
                 failure = outcome if failure is None or isinstance(failure, StoreUnavailable) else failure
                 continue

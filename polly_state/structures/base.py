@@ -12,7 +12,7 @@ from polly_state.store import Ack, Origin, Store
 from polly_state.store.channels import Channels
 from polly_state.structures.keys import Family, Id
 
-__all__ = ["MAX_FIELD_NAME", "Binding", "Read", "Structure", "Ttl", "field_name", "positive", "seconds"]
+__all__ = ["MAX_FIELD_NAME", "Binding", "Read", "Structure", "Ttl", "field_name", "needed", "positive", "seconds"]
 
 T = TypeVar("T")
 
@@ -94,6 +94,14 @@ def seconds(ttl: Ttl | None) -> float | None:
     if not MIN_TTL <= ttl <= MAX_TTL:
         raise ValueError("a ttl must be from 0.001 seconds to 10 years; leave it out for a value that stays")
     return float(ttl)
+
+
+def needed(ttl: Ttl, message: str) -> float:
+    """A time to live in seconds, where there must be one. Raises as `seconds`, and `TypeError` for None."""
+    lifetime = seconds(ttl)
+    if lifetime is None:
+        raise TypeError(message)
+    return lifetime
 
 
 def positive(count: int, most: int = MAX_COUNT) -> int:

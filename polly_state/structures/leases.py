@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from polly_state.commands import Acquire, Grant, Holder, Release, Renew
-from polly_state.structures.base import Structure, Ttl, field_name, seconds
+from polly_state.structures.base import Structure, Ttl, field_name, needed, seconds
 from polly_state.structures.keys import Id
 
 __all__ = ["Leases", "Tenure"]
@@ -68,7 +68,4 @@ def _tenure(grant: Grant) -> Tenure:
 
 
 def _ttl(ttl: Ttl) -> float:
-    lifetime = seconds(ttl)
-    if lifetime is None:
-        raise TypeError("a lease has a ttl")
-    return lifetime
+    return needed(ttl, "a lease has a ttl")

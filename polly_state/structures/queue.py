@@ -13,7 +13,7 @@ from polly_state.events import MessagePutAside
 from polly_state.stamps import time_of
 from polly_state.store import Ack, Answer, Origin
 from polly_state.store.channels import Topic
-from polly_state.structures.base import Binding, Read, Structure, Ttl, positive, seconds
+from polly_state.structures.base import Binding, Read, Structure, Ttl, needed, positive, seconds
 from polly_state.structures.codec import Codec
 from polly_state.structures.keys import Family, Id
 
@@ -143,9 +143,7 @@ class Queue(Structure, Generic[T]):
         return [item.content.decode() for item in found]
 
     async def _take(self, id: Id, count: int, visibility: Ttl, most: int) -> tuple[list[Delivery[T]], int]:
-        lifetime = seconds(visibility)
-        if lifetime is None:
-            raise TypeError("a visibility is needed")
+        lifetime = needed(visibility, "a visibility is needed")
         command, delivered = TakeMessages(self._key(id), positive(count), lifetime), list[Delivery[T]]()
         while True:
             taken = (await self._store.execute(command)).value

@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 
 from polly_state.commands import Condition, Get, SetFenced, SetRegister, TakeValue, TimeToLive, Touch
 from polly_state.store import Ack
-from polly_state.structures.base import Binding, Read, Structure, Ttl, positive, seconds
+from polly_state.structures.base import Binding, Read, Structure, Ttl, needed, positive, seconds
 from polly_state.structures.codec import Codec
 from polly_state.structures.keys import Id
 from polly_state.structures.watch import watch
@@ -126,9 +126,7 @@ class Values(Structure, Generic[T]):
 
     async def expire(self, id: Id, ttl: Ttl) -> bool:
         """Let the value live *ttl* seconds from now; False if there is none."""
-        lifetime = seconds(ttl)
-        if lifetime is None:
-            raise TypeError("a ttl is needed")
+        lifetime = needed(ttl, "a ttl is needed")
         return (await self._store.execute(Touch(self._key(id), self._stamp(), lifetime))).value
 
     async def time_to_live(self, id: Id) -> float | None:
