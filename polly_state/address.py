@@ -11,6 +11,7 @@ from polly_state.errors import ConfigurationError
 __all__ = ["Address", "Secret", "Transport"]
 
 DEFAULT_PORT: Final = 6379
+CLUSTER: Final = "+cluster"
 PARAMETERS: Final = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 
 
@@ -60,15 +61,18 @@ SCHEMES: Final = {
     "memory": Transport.MEMORY,
     "sqlite": Transport.SQLITE,
 }
+NETWORK: Final = (Transport.TCP, Transport.TLS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """One Redis server, with what it takes to be let in."""
+    """One Redis server, or several of one Cluster, with what it takes to be let in."""
 
     transport: Transport = Transport.TCP
     host: str = "localhost"
     port: int = DEFAULT_PORT
+    nodes: tuple[tuple[str, int], ...] = ()
+    """Hosts and ports of a Cluster, by any of which the others are found; empty for a server by itself."""
     path: str = ""
     db: int = 0
     username: str | None = None
@@ -80,6 +84,8 @@ class Address:
     @classmethod
     def parse(cls, url: str, *, name: str = "url") -> Address:
         """Read ``redis://``, ``rediss://``, ``unix://`` (or ``valkey``, ``valkeys``), ``memory://`` and ``sqlite:///dir``.
+
+        For a Cluster these are ``redis+cluster://host:port,host:port`` and ``rediss+cluster://``: any of its servers.
 
         Args:
             url: The URL; ``db``, ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` are its parameters.
@@ -93,27 +99,33 @@ class Address:
         # The causes below quote pieces of the URL, a password among them: hence ``from None``.
         try:
             parts = urlsplit(url)
-            port = parts.port
+            hosts = _hosts(parts.netloc)
+            host, port = hosts[0]
         except ValueError:
             raise ConfigurationError(f"{name}: not a URL; percent-encode special characters in the password") from None
         if parts.fragment or url.endswith("#"):
             raise ConfigurationError(f"{name}: has a '#'; percent-encode it as %23 in the password")
-        transport = SCHEMES.get(parts.scheme.lower())
-        if transport is None:
-            raise ConfigurationError(f"{name}: unknown scheme; use one of {', '.join(SCHEMES)}")
+        transport, cluster = _transport(parts.scheme.lower(), name)
+        if len(hosts) > 1 and not cluster:
+            raise ConfigurationError(
+                f"{name}: several hosts are for a Cluster, as in redis+cluster://host:6379,host:6379"
+            )
         parameters = _parameters(parts.query, name)
-        path_is_db = transport in (Transport.TCP, Transport.TLS)
+        path_is_db = transport in NETWORK
         db = parameters.get("db") or (parts.path.strip("/") if path_is_db else "") or "0"
         if not db.isascii() or not db.isdigit():
             raise ConfigurationError(f"{name}: the database must be a number, as in redis://host:6379/0")
+        if cluster and int(db):
+            raise ConfigurationError(f"{name}: a Cluster has no database but 0")
         if transport is Transport.UNIX and not parts.path:
             raise ConfigurationError(f"{name}: a socket path is missing, as in unix:///run/redis.sock")
         if transport is Transport.SQLITE and (parts.netloc or not parts.path.strip("/")):
             raise ConfigurationError(f"{name}: a directory is missing, as in sqlite:///var/lib/bot")
         return cls(
             transport=transport,
-            host=parts.hostname or "localhost",
-            port=DEFAULT_PORT if port is None else port,
+            host=host,
+            port=port,
+            nodes=hosts if cluster else (),
             path=unquote(parts.path) if transport in (Transport.UNIX, Transport.SQLITE) else "",
             db=int(db),
             username=unquote(parts.username) if parts.username else None,
@@ -129,7 +141,25 @@ class Address:
             return "memory"
         if self.transport in (Transport.UNIX, Transport.SQLITE):
             return f"{self.transport.value}:{self.path}"
+        if self.nodes:
+            return ",".join(f"{host}:{port}" for host, port in self.nodes)
         return f"{self.host}:{self.port}/{self.db}"
+
+
+def _transport(scheme: str, name: str) -> tuple[Transport, bool]:
+    """What a scheme stands for, and whether for a Cluster."""
+    transport, cluster = SCHEMES.get(scheme.removesuffix(CLUSTER)), scheme.endswith(CLUSTER)
+    if transport is None or (cluster and transport not in NETWORK):
+        known = ", ".join([*SCHEMES, f"redis{CLUSTER}", f"rediss{CLUSTER}"])
+        raise ConfigurationError(f"{name}: unknown scheme; use one of {known}")
+    return transport, cluster
+
+
+def _hosts(netloc: str) -> tuple[tuple[str, int], ...]:
+    from urllib.parse import urlsplit
+
+    places = [urlsplit(f"//{place}") for place in netloc.rpartition("@")[2].split(",")]
+    return tuple((each.hostname or "localhost", DEFAULT_PORT if each.port is None else each.port) for each in places)
 
 
 def _parameters(query: str, name: str) -> dict[str, str]:

@@ -38,6 +38,12 @@ async def until(condition: Callable[[], object], within: float = PATIENCE) -> fl
     return time.perf_counter() - began
 
 
+def isolate(manager: ConnectionManager, seconds: float) -> None:
+    """Keep away from Redis for a while, as if it were down."""
+    manager.circuits.isolate("by hand")
+    asyncio.get_running_loop().call_later(seconds, manager.circuits.release)
+
+
 async def cut(proxy: FaultProxy, state: PollyState) -> None:
     """Take Redis away from *state*."""
     proxy.refuse()

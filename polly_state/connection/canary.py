@@ -7,6 +7,7 @@ import secrets
 
 from polly_state.connection.dial import Dialer
 from polly_state.connection.link import Link
+from polly_state.connection.listener import Unheard
 from polly_state.connection.packing import pack
 from polly_state.connection.refusals import Concern, concern_of, translated
 from polly_state.connection.replies import ReplyError
@@ -19,7 +20,7 @@ __all__ = ["Canary"]
 LIFETIME_MS = 5000
 
 
-class Canary:
+class Canary(Unheard):
     """Writes a nonce and reads it back, over a fresh connection each time.
 
     PING would not do: it fails where reads work (MISCONF), and succeeds where writes fail (OOM, READONLY).
@@ -28,7 +29,9 @@ class Canary:
     def __init__(self, dialer: Dialer, settings: Settings) -> None:
         self._dialer = dialer
         self._deadline = settings.deadlines.operation
-        self._key = f"{settings.namespace}:~canary:{{{secrets.token_hex(4)}}}"
+        self._prefix = f"{settings.namespace}:~canary:"
+        self.tag = ""
+        """What the server takes keys with, where that matters."""
 
     async def probe(self) -> ReplyError | None:
         """None if Redis writes and reads; its reply to the write, if that was an error.
@@ -37,10 +40,11 @@ class Canary:
         """
         link = await self._dialer.link(self, self._deadline)
         try:
-            nonce = secrets.token_hex(8).encode()
+            nonce = secrets.token_hex(8)
+            key = f"{self._prefix}{{{self.tag}}}:{nonce}"
             written, read = await asyncio.gather(
-                self._ask(link, "SET", self._key, nonce, "PX", LIFETIME_MS),
-                self._ask(link, "GET", self._key),
+                self._ask(link, "SET", key, nonce, "PX", LIFETIME_MS),
+                self._ask(link, "GET", key),
             )
         finally:
             link.close("probe done")
@@ -48,18 +52,9 @@ class Canary:
             if concern_of(written) is Concern.LINK:
                 raise translated(written)
             return written
-        if read != nonce:
+        if read != nonce.encode():
             raise StoreUnavailable("Redis did not give back what was written a moment ago")
         return None
-
-    def answered(self, link: Link, count: int) -> None:
-        """See `LinkListener`: the probe's own replies tell all."""
-
-    def overdue(self, link: Link, count: int, *, silent: bool) -> None:
-        """See `LinkListener`."""
-
-    def lost(self, link: Link, reason: str, unsent: int, unknown: int) -> None:
-        """See `LinkListener`."""
 
     async def _ask(self, link: Link, *words: str | bytes | int) -> Reply:
         return await link.submit(pack(words))

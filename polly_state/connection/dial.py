@@ -24,7 +24,8 @@ from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from polly_state.address import Address, Transport
-from polly_state.connection.link import Link, LinkListener
+from polly_state.connection.link import Link
+from polly_state.connection.listener import LinkListener
 from polly_state.errors import (
     AuthenticationFailed,
     ConfigurationError,

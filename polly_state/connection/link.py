@@ -11,38 +11,23 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import hiredis
 
 from polly_state.connection.batches import Batches
+from polly_state.connection.listener import LinkListener
 from polly_state.connection.replies import LinkLost, ReplyError
 from polly_state.errors import DeadlineExceeded, Overloaded
 from polly_state.settings import Bounds
 from polly_state.wire import Reply
 
-__all__ = ["Link", "LinkListener"]
+__all__ = ["Link"]
 
 #: So many commands are written at once when the server has nothing to do.
 EARLY: Final = 16
 #: A peer is silent when nothing has come from it for this part of a deadline.
 SILENCE: Final = 0.9
-
-
-class LinkListener(Protocol):
-    """Who is told what becomes of a link."""
-
-    def answered(self, link: Link, count: int) -> None:
-        """*count* replies came."""
-        ...
-
-    def overdue(self, link: Link, count: int, *, silent: bool) -> None:
-        """*count* commands passed their deadline; *silent* if nothing at all came since they were sent."""
-        ...
-
-    def lost(self, link: Link, reason: str, unsent: int, unknown: int) -> None:
-        """The link ended without having been closed."""
-        ...
 
 
 class Link(asyncio.Protocol):

@@ -33,15 +33,16 @@ class ConnectionManager:
     """Carries commands to one Redis. It owns its links and its tasks, and belongs to one event loop."""
 
     def __init__(self, address: Address, settings: Settings, *, clock: HybridClock, observe: Observer) -> None:
+        self.address = address
         self._dialer = dialer = Dialer(address, settings.deadlines.connect, settings.bounds)
         self.circuits = Circuits(settings.breaker, observe)
-        self._address = str(address)
         self._settings = settings
         self.deadline = settings.deadlines.operation
         self._shared_bytes = settings.bounds.shared_bytes
         self._clock = clock
         self._observe = observe
-        self._recovery = Recovery(self.circuits, Canary(dialer, settings), settings.breaker, self._reconnect)
+        self.canary = Canary(dialer, settings)
+        self._recovery = Recovery(self.circuits, self.canary, settings.breaker, self._reconnect)
         self._current: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
         self.dedicated = DedicatedLinks(self._make_link, self.circuits, settings.bounds.dedicated_connections)
@@ -110,7 +111,11 @@ class ConnectionManager:
         await self.send(("PING",))
         return time.perf_counter() - began
 
-    def refused(self, error: ReplyError) -> StateError:
+    async def redirected(self, words: Words, reply: Reply) -> Reply:  # noqa: ARG002 - there is no other server
+        """See `Cluster.redirected`: here an error is what it is."""
+        return reply
+
+    def refused(self, error: ReplyError, words: Words = ()) -> StateError:  # noqa: ARG002 - there is one server
         """Take note of an error reply; the error to raise for it."""
         concern = concern_of(error)
         meaning = translated(error)
@@ -122,16 +127,11 @@ class ConnectionManager:
             self.circuits.found(meaning)
         return meaning
 
-    def isolate(self, reason: str, seconds: float) -> None:
-        """Keep away from Redis for so many seconds, as if it were down."""
-        self.circuits.isolate(reason)
-        asyncio.get_running_loop().call_later(seconds, self.circuits.release)
-
     def statistics(self) -> ConnectionStatistics:
         """How it is now."""
         current = self._current
         return ConnectionStatistics(
-            address=self._address,
+            address=str(self.address),
             link=self.circuits.link.state,
             write=self.circuits.write.state,
             connections=self._made,
@@ -170,7 +170,7 @@ class ConnectionManager:
 
     def lost(self, link: Link, reason: str, unsent: int, unknown: int) -> None:
         """See `LinkListener`: reconnect at once, and open the circuit if that fails."""
-        self._observe(ConnectionLost(self._address, reason, unsent, unknown))
+        self._observe(ConnectionLost(str(self.address), reason, unsent, unknown))
         if self._closed or link is not self._current:
             return
         self._budget.spend()
@@ -233,7 +233,7 @@ class ConnectionManager:
         link = await self._dialer.link(self, deadline)
         link.generation = self.circuits.link.generation
         self._made += 1
-        self._observe(ConnectionOpened(self._address, time.perf_counter() - began))
+        self._observe(ConnectionOpened(str(self.address), time.perf_counter() - began))
         return link
 
     def _follow_circuits(self) -> None:
@@ -247,4 +247,4 @@ class ConnectionManager:
             self._commands += link.commands
             if link.alive:
                 unsent, unknown = link.close(reason)
-                self._observe(ConnectionLost(self._address, reason, unsent, unknown))
+                self._observe(ConnectionLost(str(self.address), reason, unsent, unknown))

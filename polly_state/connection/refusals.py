@@ -9,7 +9,7 @@ from typing import Final
 from polly_state.connection.replies import ReplyError
 from polly_state.errors import AuthenticationFailed, CommandRejected, Fenced, StateError, StoreUnavailable
 
-__all__ = ["Concern", "concern_of", "doubtful", "translated"]
+__all__ = ["REDIRECTIONS", "Concern", "concern_of", "doubtful", "translated"]
 
 
 class Concern(Enum):
@@ -31,9 +31,11 @@ CONCERNS: Final = {
 ADVICE: Final = {
     "WRONGTYPE": "the key holds another kind of value; something else uses it, or the family changed its structure",
     "NOPERM": "the user's ACL does not allow it",
-    "MOVED": "this is a Redis Cluster node, which needs a cluster client",
+    **dict.fromkeys(("MOVED", "ASK"), "this server is one of a Cluster; use redis+cluster:// for it"),
     "CROSSSLOT": "its keys are in different slots",
 }
+#: What a server of a Cluster says of a slot that is another one's, or will be in a moment.
+REDIRECTIONS: Final = frozenset(("MOVED", "ASK", "TRYAGAIN"))
 UNKNOWN: Final = "UNKNOWN"
 #: Redis quotes what it was sent; anything from the first quotation mark on may be a value.
 QUOTED: Final = re.compile(r"['\"`].*", re.DOTALL)

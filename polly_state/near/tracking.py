@@ -19,6 +19,7 @@ from polly_state.connection import ReplyError
 from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
 from polly_state.near.cache import NearCache
+from polly_state.near.joint import Voucher
 from polly_state.wire import Reply
 
 __all__ = ["MANY", "SILENCE", "Tracking"]
@@ -36,7 +37,7 @@ class Tracking:
 
     def __init__(
         self,
-        near: NearCache,
+        near: NearCache | Voucher,
         prefix: str,
         *,
         silence: float = SILENCE,

@@ -14,7 +14,10 @@ __all__ = ["Circuits", "judgement"]
 class Circuit(Protocol):
     """One circuit of a breaker."""
 
-    reason: str
+    @property
+    def reason(self) -> str:
+        """Why it is not."""
+        ...
 
     @property
     def closed(self) -> bool:
@@ -25,8 +28,12 @@ class Circuit(Protocol):
 class Circuits(Protocol):
     """What decides about the mode."""
 
-    fault: ConfigurationError | None
     on_change: list[Callable[[], None]]
+
+    @property
+    def fault(self) -> ConfigurationError | None:
+        """Why every call raises, while Redis will have nothing to do with us."""
+        ...
 
     @property
     def link(self) -> Circuit:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from polly_state.commands import Command, Outdated, Stamped
-from polly_state.connection import ReplyError
+from polly_state.connection import REDIRECTIONS, ReplyError
 from polly_state.errors import CorruptValue, DeadlineExceeded, StateError, StoreUnavailable
 from polly_state.stamps import HybridClock, is_stamp
 from polly_state.store.base import Ack, Answer, from_redis, overtaken
@@ -35,8 +35,12 @@ class Connection(Protocol):
         """After *error*, send a command once more if that is safe and worth it; else raise *error*."""
         ...
 
-    def refused(self, error: ReplyError) -> StateError:
-        """The error to raise for an error reply."""
+    async def redirected(self, words: Words, reply: Reply) -> Reply:
+        """The reply of the server that *reply* names, if it is one of `REDIRECTIONS`; else *reply*."""
+        ...
+
+    def refused(self, error: ReplyError, words: Words) -> StateError:
+        """The error to raise for an error reply to *words*."""
         ...
 
 
@@ -97,9 +101,13 @@ class RedisStore:
             reply = await self._call(command, command.encode())
 
     async def _plain(self, command: Command[Any], reply: Reply) -> Reply:
-        """A reply that is no error: with a script made known first, if that is what was missing."""
+        """A reply that is no error: of the server that has the slot, and with a script made known first."""
+        words = command.encode()
+        if isinstance(reply, ReplyError) and reply.code in REDIRECTIONS:
+            reply = await self._connection.redirected(words, reply)
         if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT" and command.script is not None:
-            reply = await self._call(command, ("EVAL", command.script.source, *command.encode()[2:]))
+            words = ("EVAL", command.script.source, *words[2:])
+            reply = await self._connection.redirected(words, await self._call(command, words))
         if not isinstance(reply, ReplyError):
             return reply
         if reply.code == "OUTDATED":
@@ -107,7 +115,7 @@ class RedisStore:
             if not is_stamp(stamp):
                 raise CorruptValue("the stamps beside the key are not ours; something else writes here")
             raise Outdated(stamp)
-        raise self._connection.refused(reply)
+        raise self._connection.refused(reply, words)
 
     async def _call(self, command: Command[Any], words: Words) -> Reply:
         """The reply to *words*, one form of *command*; sent once more where that is safe."""

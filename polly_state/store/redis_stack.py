@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from functools import partial
+from typing import TYPE_CHECKING
 
-from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError
-from polly_state.connection.link import Link
-from polly_state.connection.packing import pack
+from polly_state.connection import ConnectionManager, ConnectionStatistics
 from polly_state.errors import ConfigurationError
-from polly_state.events import Event, EvictingServer, Mode, ModeChanged, Observer
+from polly_state.events import Event, Mode, ModeChanged, Observer
 from polly_state.keyspace import Keyspace
 from polly_state.near import NearCache, NearStatistics
-from polly_state.near.tracking import Tracking
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
 from polly_state.store.base import Store
 from polly_state.store.channels import Channels
-from polly_state.store.eviction import eviction_policy
 from polly_state.store.journal import JournalStatistics
 from polly_state.store.local_stack import TIDY_INTERVAL, open_journal
 from polly_state.store.overlay import Overlay
@@ -26,17 +21,16 @@ from polly_state.store.redis import RedisStore
 from polly_state.store.repair import RepairStatistics, Ring, ServerWatch
 from polly_state.store.replay import ReplayStatistics
 from polly_state.store.resilient import ResilientStore
+from polly_state.store.shard import CACHES, Shards
 from polly_state.store.subscriber import Subscriber
 from polly_state.store.upkeep import Upkeep
-from polly_state.wire import Reply
+
+if TYPE_CHECKING:
+    from polly_state.cluster import Cluster
 
 __all__ = ["RedisStack"]
 
-#: What the keys of caches begin with, after the namespace.
-CACHES = "cache"
 TICK = 0.5
-SCANNED = 500
-SKEW = 0.05
 
 
 class RedisStack:
@@ -53,16 +47,22 @@ class RedisStack:
         self._observe = observe
         self._channels = channels
         self._subscriber: Subscriber | None = None
-        self._connection = ConnectionManager(settings.address, settings, clock=clock, observe=observe)
+        steps = [(TICK, self._tick), (TIDY_INTERVAL, self._tidy)]
+        self._connection: ConnectionManager | Cluster
+        if settings.address.nodes:
+            from polly_state.cluster import Cluster
+
+            self._connection = Cluster(settings.address, settings, clock=clock, observe=observe)
+            steps.append((TICK, self._connection.refresh))
+        else:
+            self._connection = ConnectionManager(settings.address, settings, clock=clock, observe=observe)
         prefix, bounds = f"{settings.namespace}:{CACHES}", settings.bounds
         near = NearCache(bounds.near_entries, bounds.near_bytes, clock.now, prefix=prefix) if settings.near else None
         self.near = near
-        self._tracking = None if near is None else Tracking(near, prefix)
-        self._upkeep = Upkeep((TICK, self._tick), (TIDY_INTERVAL, self._tidy))
+        self._upkeep = Upkeep(*steps)
         self._overlay: Overlay | None = None
         self._resilient: ResilientStore | None = None
-        self._watch: ServerWatch | None = None
-        self._policy: str | None = None
+        self._shards: Shards | None = None
 
     @property
     def mode(self) -> Mode:
@@ -89,17 +89,26 @@ class RedisStack:
             ring,
             observe=self._noted,
         )
-        self._watch = ServerWatch(
-            settings.namespace,
-            clock,
-            ring,
-            again=self._resilient.keep,
-            wiped=self._resilient.wiped,
-            observe=self._observe,
-            repair=settings.repair,
-        )
-        self._connection.greet = self._greet
-        await self._connection.start()
+        resilient = self._resilient
+
+        def watch(tag: str) -> ServerWatch:
+            return ServerWatch(
+                settings.namespace,
+                clock,
+                ring,
+                again=resilient.keep,
+                wiped=resilient.wiped,
+                observe=self._observe,
+                repair=settings.repair,
+                tag=tag,
+            )
+
+        self._shards = Shards(settings.namespace, clock, watch, self._observe, self.near)
+        if isinstance(self._connection, ConnectionManager):
+            self._shards.joined(self._connection, "")
+            await self._connection.start()
+        else:
+            await self._connection.start(self._shards)
         self._subscriber = Subscriber(self._connection, self._channels)
         self._resilient.look()
         self._upkeep.start()
@@ -122,25 +131,8 @@ class RedisStack:
 
     async def purge(self) -> None:
         """See `Stack`."""
-        assert self._watch is not None  # noqa: S101
-        # The clocks of others may be a little ahead: what they wrote before this goes too.
-        self._clock.see(self._clock.stamp(), SKEW)
-        await self._ask("SET", self._watch.epoch_key, self._clock.stamp())
-        await self._watch.check(self._ask)
-        cursor = b"0"
-        while True:
-            pattern = f"{self._settings.namespace}:*"
-            cursor, keys = await self._ask("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED)
-            # What tells the others of the wipe, and of what the server has, stays.
-            doomed = [
-                key for key in keys if not key.startswith(f"{self._settings.namespace}:~".encode()) or b":~m:" in key
-            ]
-            if doomed:
-                await self._ask("UNLINK", *doomed)
-            if cursor == b"0":
-                break
-        # What is written from now on is after the wipe.
-        await asyncio.sleep(SKEW)
+        assert self._shards is not None  # noqa: S101
+        await self._shards.purge()
 
     def journal(self) -> JournalStatistics | None:
         """See `Stack`."""
@@ -156,32 +148,18 @@ class RedisStack:
 
     def repair(self) -> RepairStatistics | None:
         """See `Stack`."""
-        return None if self._watch is None else self._watch.statistics()
+        return None if self._shards is None else self._shards.statistics()
 
     def near_statistics(self) -> NearStatistics | None:
         """See `Stack`."""
         return None if self.near is None else self.near.statistics()
 
-    async def _greet(self, link: Link) -> None:
-        assert self._watch is not None  # noqa: S101
-
-        def ask(*words: str | bytes | int) -> Awaitable[Reply]:
-            return link.submit(pack(words))
-
-        await self._watch.check(ask, connected=True)
-        policy = await eviction_policy(ask)
-        if policy not in (None, self._policy):
-            self._observe(EvictingServer(str(policy)))
-        self._policy = policy
-        if self._tracking is not None:
-            await self._tracking.follow(link)
-
     async def _tick(self) -> None:
-        assert self._watch is not None and self._resilient is not None  # noqa: S101, PT018
+        assert self._shards is not None and self._resilient is not None  # noqa: S101, PT018
         self._resilient.look()
-        if self._connection.circuits.link.closed:
-            check = partial(self._watch.check, self._send)
-            await (check() if self._tracking is None else self._tracking.beat(check))
+        if not isinstance(self._connection, ConnectionManager):
+            await self._connection.refresh()
+        await self._shards.tick()
 
     async def _tidy(self) -> None:
         assert self._overlay is not None  # noqa: S101
@@ -192,12 +170,3 @@ class RedisStack:
             # What was written and read here may have met something newer in Redis, which tells of no change then.
             self._channels.stir_all()
         self._observe(event)
-
-    def _send(self, *words: str | bytes | int) -> Awaitable[Reply]:
-        return self._connection.send(words)
-
-    async def _ask(self, *words: str | bytes | int) -> Reply:
-        reply = await self._send(*words)
-        if isinstance(reply, ReplyError):
-            raise self._connection.refused(reply)
-        return reply

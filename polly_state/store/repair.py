@@ -119,8 +119,9 @@ class ServerWatch:
         wiped: Callable[[float], Awaitable[None]],
         observe: Observer,
         repair: bool = True,
+        tag: str = "",
     ) -> None:
-        """Watch over a *namespace*.
+        """Watch over the server behind one *namespace*, or the part of it that has the slot of *tag*.
 
         Args:
             namespace: Whose watermark and epoch these are.
@@ -130,12 +131,14 @@ class ServerWatch:
             wiped: Called with the time of a deliberate wipe, in seconds since the epoch.
             observe: Told of losses.
             repair: Whether to send again, or only to report.
+            tag: What the names of both bear, where there are several servers.
         """
         self.epoch = ""
         """The stamp of the last deliberate wipe, or nothing."""
-        self.epoch_key = f"{namespace}:~epoch"
+        place = f":{{{tag}}}" if tag else ""
+        self.epoch_key = f"{namespace}:~epoch{place}"
         self._resent = self._possible_loss = 0
-        self._key = f"{namespace}:~watermark:{clock.origin}"
+        self._key = f"{namespace}:~watermark{place}:{clock.origin}"
         self._clock = clock
         self._ring = ring
         self._again = again

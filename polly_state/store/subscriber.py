@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from polly_state.connection import ConnectionManager, ReplyError
 from polly_state.connection.link import Link
@@ -15,6 +15,9 @@ from polly_state.errors import CommandRejected, DeadlineExceeded, StateError
 from polly_state.retry import until_done
 from polly_state.store.channels import Channels, Topic
 from polly_state.wire import Reply
+
+if TYPE_CHECKING:
+    from polly_state.cluster import Cluster
 
 __all__ = ["Subscriber"]
 
@@ -40,7 +43,7 @@ class Subscriber:
 
     def __init__(
         self,
-        connection: ConnectionManager,
+        connection: ConnectionManager | Cluster,
         channels: Channels,
         *,
         beat: tuple[float, float] = BEAT,

@@ -27,7 +27,7 @@ from polly_state.store.redis import RedisStore
 from polly_state.testing import FaultProxy, Server
 from polly_state.testing.loopback import free_port
 from tests.connection.peers import Memory, Peer, redis_like
-from tests.outages import Record, in_thread, managed, settings_for, until
+from tests.outages import Record, in_thread, isolate, managed, settings_for, until
 from tests.testing.wire import ask
 
 NEVER = BreakerSettings(consecutive_failures=10_000, minimum_outcomes=10_000)
@@ -414,7 +414,7 @@ async def test_a_start_without_redis_is_degraded_unless_required():
 
 async def test_isolation_keeps_away_and_ends_by_itself(proxy):
     async with managed(proxy.url, breaker=BreakerSettings(probe_delay=0.02)) as manager:
-        manager.isolate("by hand", 0.5)
+        isolate(manager, 0.5)
         assert type(await failing(manager)) is CircuitOpen
         before = proxy.connections
         await asyncio.sleep(0.05)
@@ -431,7 +431,7 @@ async def test_isolation_during_a_reconnect_holds(proxy):
         proxy.hold()
         proxy.reset()
         await until(lambda: proxy.connections > before)
-        manager.isolate("by hand", 60)
+        isolate(manager, 60)
         proxy.heal()
         await asyncio.sleep(0.05)
         assert type(await failing(manager)) is CircuitOpen
@@ -461,7 +461,7 @@ async def test_a_connection_that_fails_its_first_question_is_closed():
     brief = Deadlines(operation=0.03)
     async with Peer(memory) as peer, managed(peer.url, breaker=quick, deadlines=brief) as manager:
         memory.quiet.add(b"TIME")
-        manager.isolate("for the test", 0.01)
+        isolate(manager, 0.01)
         made = manager.statistics().connections
         await until(lambda: manager.statistics().connections > made + 3)
         assert peer.open <= 2
@@ -474,7 +474,7 @@ async def test_a_redis_that_forgets_what_it_was_told_stays_away():
     memory = Memory()
     quick = BreakerSettings(probe_delay=0.01, probe_delay_cap=0.01)
     async with Peer(memory) as peer, managed(peer.url, breaker=quick) as manager:
-        manager.isolate("for the test", 0.0)
+        isolate(manager, 0.0)
         peer.answer = redis_like
         commands = len(peer.commands)
         await until(lambda: len(peer.commands) > commands + 10)
@@ -531,7 +531,7 @@ async def test_closing_leaves_no_task_and_no_connection(proxy, weather):
             proxy.reset()
             await until(lambda: not manager.circuits.link.closed)
         case "isolated":
-            manager.isolate("for the test", 0.01)
+            isolate(manager, 0.01)
         case "reset":
             proxy.reset()
             await asyncio.sleep(0)

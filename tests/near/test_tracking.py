@@ -39,7 +39,7 @@ class Cached:
 
     @property
     def link(self):
-        return self._stack._tracking._link
+        return self._stack._connection._current
 
     async def read(self, key):
         if (value := self.near.get(key)) is not MISSING:

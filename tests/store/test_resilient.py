@@ -30,7 +30,7 @@ from polly_state.events import ModeChanged, OperationDead, Replayed
 from polly_state.stamps import HybridClock
 from polly_state.store.memory_journal import MemoryJournal
 from polly_state.testing import FaultProxy, Server
-from tests.outages import QUICK, Record, cut, in_thread, later, mend, settings_for, state_at, until
+from tests.outages import QUICK, Record, cut, in_thread, isolate, later, mend, settings_for, state_at, until
 from tests.testing.wire import ask
 
 
@@ -254,7 +254,7 @@ async def test_an_older_write_that_fails_late_is_no_error_and_loses(proxy, state
     proxy.hold()
     late = asyncio.create_task(documents.set("x", random.Random(1).randbytes(200_000)))
     await until(lambda: proxy.open == 2)
-    state._stack._connection.isolate("for the test", 0.2)
+    isolate(state._stack._connection, 0.2)
     await documents.set("x", b"newer")
     outcome = (await asyncio.gather(late, return_exceptions=True))[0]
     assert isinstance(outcome, (Ack, StateError)), repr(outcome)
