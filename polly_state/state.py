@@ -200,7 +200,7 @@ class PollyState(Coordination, Domains):
         if self.settings.embedded:
             return LocalStack(self.settings, self._keyspace, self._clock, self._channels)
         # redis-py takes a tenth of a second to import, and scripts are files: not on the event loop.
-        await asyncio.to_thread(_prepare)
+        await asyncio.to_thread(_prepare, self.settings)
         from polly_state.store.redis_stack import RedisStack
 
         return RedisStack(self.settings, self._keyspace, self._clock, self._observe, self._channels)
@@ -231,6 +231,8 @@ class PollyState(Coordination, Domains):
         notify_all(self._observers, event)
 
 
-def _prepare() -> None:
+def _prepare(settings: Settings) -> None:
     import_module("polly_state.store.redis_stack")
+    if settings.address is not None and settings.address.nodes:
+        import_module("polly_state.cluster")
     load_scripts()

@@ -11,6 +11,7 @@ from blockbuster import blockbuster_ctx
 
 from polly_state.commands import load_scripts
 from polly_state.testing import Server, available
+from tests.clusters import Clustered
 from tests.stores import (  # noqa: F401
     fakeredis_server,
     local,
@@ -73,6 +74,13 @@ def redis_server(binaries: dict[str, Path]) -> Iterator[Server]:
     """One Redis for the whole run; who freezes or kills a server starts one of their own."""
     with _server("redis", binaries) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster_server(binary: Path) -> Iterator[Clustered]:
+    """A Cluster of three masters for the whole run; who moves slots or kills servers starts one of their own."""
+    with Clustered(binary, masters=3, replicas=0) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

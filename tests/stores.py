@@ -15,6 +15,7 @@ from fakeredis._clients._tcp_server import TCPFakeRequestHandler
 from fakeredis._helpers import SimpleError
 
 from polly_state import Deadlines, Settings
+from polly_state.cluster import Audience, Cluster
 from polly_state.connection import ConnectionManager
 from polly_state.keyspace import Keyspace
 from polly_state.stamps import HybridClock
@@ -22,7 +23,7 @@ from polly_state.store import LocalStore
 from polly_state.store.redis import RedisStore
 from polly_state.testing import Clock
 
-KINDS = ("local", "fakeredis", "valkey", "redis")
+KINDS = ("local", "fakeredis", "valkey", "redis", "cluster")
 PATIENCE = 20.0
 SLACK = 0.02
 
@@ -77,12 +78,20 @@ class RedisBench(Bench):
         return int(whole) + int(micro) / 1e6
 
 
+class Alone(Audience):
+    """Nobody who is told of servers."""
+
+
 @asynccontextmanager
 async def connected(url):
     settings = replace(Settings.from_url(url), deadlines=Deadlines(operation=PATIENCE, connect=PATIENCE))
     clock = HybridClock()
-    connection = ConnectionManager(settings.address, settings, clock=clock, observe=lambda _: None)
-    await connection.start()
+    if settings.address.nodes:
+        connection = Cluster(settings.address, settings, clock=clock, observe=lambda _: None)
+        await connection.start(Alone())
+    else:
+        connection = ConnectionManager(settings.address, settings, clock=clock, observe=lambda _: None)
+        await connection.start()
     try:
         yield RedisBench(connection, clock)
     finally:

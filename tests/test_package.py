@@ -45,7 +45,7 @@ MAY_KNOW = {
     "domains": {"structures", "services"},
     "snapshots": GROUND | {"cache", "connection", "near", "store"},
     "state": GROUND
-    | {"commands", "connection", "near", "store", "structures", "cache", "services"}
+    | {"commands", "connection", "cluster", "near", "store", "structures", "cache", "services"}
     | {"coordination", "domains", "snapshots"},
     "__init__": GROUND | {"commands", "snapshots", "state", "store", "structures", "cache", "services"},
     "compat": GROUND | {"__init__", "state", "store", "structures", "cache", "services"},

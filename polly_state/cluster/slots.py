@@ -54,8 +54,8 @@ def slot_of(key: str) -> int:
 
 
 def key_of(words: Words) -> str:
-    """The first key, or the channel, in the words of a command."""
-    word = words[3] if words[0] in SCRIPTED else words[1]
+    """The first key, or the channel, in the words of a command; any text for one that every server can answer."""
+    word = words[3] if words[0] in SCRIPTED else words[min(1, len(words) - 1)]
     return word.decode(errors="surrogateescape") if isinstance(word, bytes) else str(word)
 
 

@@ -32,7 +32,7 @@ ADVICE: Final = {
     "WRONGTYPE": "the key holds another kind of value; something else uses it, or the family changed its structure",
     "NOPERM": "the user's ACL does not allow it",
     **dict.fromkeys(("MOVED", "ASK"), "this server is one of a Cluster; use redis+cluster:// for it"),
-    "CROSSSLOT": "its keys are in different slots",
+    "CROSSSLOT": "no command of a Cluster reaches keys in several slots; do one thing for each id instead",
 }
 #: What a server of a Cluster says of a slot that is another one's, or will be in a moment.
 REDIRECTIONS: Final = frozenset(("MOVED", "ASK", "TRYAGAIN"))

@@ -8,6 +8,7 @@ import time
 from typing import Any, Final, NamedTuple
 
 from polly_state.commands import Command, Outdated
+from polly_state.connection import REDIRECTIONS
 from polly_state.errors import CommandRejected, Fenced, LocalStoreFull, Overloaded, StoreUnavailable
 from polly_state.events import Observer, OperationDead, Replayed
 from polly_state.store.journal import Row
@@ -24,8 +25,8 @@ RATE: Final = 10_000.0
 #: Rows at once, and the part of them by which the next batch is larger.
 LARGEST, GROWTH = 200, 4
 SLOW: Final = 0.05
-MENDABLE: Final = frozenset({"NOPERM", "UNKNOWN"})
-"""Refusals that are the server's fault, or its ACL's: the row waits until somebody mends that."""
+MENDABLE: Final = frozenset({"NOPERM", "UNKNOWN", *REDIRECTIONS})
+"""Refusals that are the server's fault, its ACL's or the address': the row waits until somebody mends that."""
 ELSEWHERE: Final = 0.1
 CROWDED: Final = 0.005
 

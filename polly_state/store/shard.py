@@ -107,6 +107,7 @@ class Shards:
         self._observe = observe
         self._near = near
         self._trust = None if near is None else JointTrust(near)
+        #: That all servers are known, where there may be others.
         self._topology: Voucher | None = None
         self._vouchers: dict[ConnectionManager, Voucher] = {}
         self._shards: dict[ConnectionManager, Shard] = {}
@@ -124,6 +125,8 @@ class Shards:
             return
         tracking = None
         if self._trust is not None:
+            if tag and self._topology is None:
+                self._topology = self._trust.voucher()
             voucher = self._vouchers[node] = self._trust.voucher()
             tracking = Tracking(voucher, f"{self._namespace}:{CACHES}")
         self._shards[node] = Shard(node, watch, tracking, self._observe)
@@ -136,9 +139,7 @@ class Shards:
 
     def known(self, asked_at: float) -> None:
         """See `Audience`: a server that is not known could change what is near, and nobody would tell."""
-        if self._trust is not None:
-            if self._topology is None:
-                self._topology = self._trust.voucher()
+        if self._topology is not None:
             self._topology.trust(asked_at + SILENCE)
 
     def doubted(self) -> None:

@@ -1,0 +1,209 @@
+"""A Cluster in motion: slots move, servers fall over, freeze and forget, and nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from polly_state import Ack, AuthenticationFailed, Mode, Origin, StateError, StateUnavailable, StoreUnavailable
+from polly_state.cluster.slots import slot_of
+from polly_state.events import ServerLoss
+from tests.clusters import Clustered, ask, clustered
+from tests.outages import QUICK, Record, in_thread, state_at, until
+
+BOUND = 2.0
+
+
+def ids_on(cluster, server, namespace="polly", family="documents", many=5):
+    """Ids whose keys are on one server."""
+    found = (
+        number for number in range(10_000) if cluster.master_of(slot_of(f"{namespace}:{family}:{{{number}}}")) is server
+    )
+    return [next(found) for _ in range(many)]
+
+
+@asynccontextmanager
+async def writing(state, ids):
+    """Set documents all the while; gives what was acknowledged last for each, and every acknowledgement."""
+    acknowledged, acks, errors = {}, [], []
+    documents, go_on = state.map("documents", int), True
+
+    async def write(name):
+        number = 0
+        while go_on:
+            number += 1
+            try:
+                acks.append(await documents.set(name, number))
+            except StateError as error:
+                errors.append(error)
+            else:
+                acknowledged[name] = number
+            await asyncio.sleep(0.002)
+
+    tasks = [asyncio.create_task(write(name)) for name in ids]
+    yield acknowledged, acks
+    go_on = False
+    await asyncio.gather(*tasks)
+    assert errors == []
+
+
+async def test_a_slot_moves_under_its_users_and_nothing_is_lost_or_read_wrongly(binary):
+    async with clustered(binary) as cluster, state_at(cluster.url) as state, state_at(cluster.url) as other:
+        source, target = cluster.masters[:2]
+        name = ids_on(cluster, source)[0]
+        slot = slot_of(f"polly:documents:{{{name}}}")
+        plays, documents = state.counters("plays"), state.map("documents", int)
+        texts = [each.cache.family("texts", str, ttl=60) for each in (state, other)]
+        counted, wrong, go_on = 0, [], True
+
+        async def use():
+            nonlocal counted
+            while go_on:
+                await plays.add(name)
+                counted += 1
+                await texts[0].set(name, str(counted))
+                # The other one may have an older value near, for as long as Redis takes to tell.
+                for _ in range(5):
+                    await texts[1].get(name)
+                await documents.set(name, counted)
+                read = await documents.read(name)
+                if (read.value, read.origin) != (counted, Origin.REDIS):
+                    wrong.append(read)
+
+        user = asyncio.create_task(use())
+        await until(lambda: counted > 20)
+        await cluster.move(slot, source, target)
+        reached = counted
+        await until(lambda: counted > reached + 20)
+        go_on = False
+        await user
+        assert wrong == []
+        assert await plays.value(name) == await other.counters("plays").value(name) == counted
+        assert await ask(target, "EXISTS", f"polly:plays:{{{name}}}") == 1
+        async with asyncio.timeout(20):
+            while await texts[1].get(name) != str(counted):
+                await asyncio.sleep(0.001)
+        assert state.mode is Mode.CONNECTED
+
+
+async def test_what_another_server_answers_for_is_not_kept_near(binary):
+    async with clustered(binary) as cluster, state_at(cluster.url) as state:
+        source, target = cluster.masters[:2]
+        name = ids_on(cluster, source, family="cache.texts")[0]
+        key = f"polly:cache.texts:{{{name}}}"
+        texts = state.cache.family("texts", str, ttl=60)
+        await texts.set(name, "before")
+        near = state._stack.near
+        await cluster.begin_to_move(slot_of(key), source, target)
+        await ask(source, "MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+        await asyncio.sleep(0.1)
+        filled = near.statistics().fills
+        for _ in range(5):
+            assert (await texts.read(name)).value == "before"
+        # All but the markers, which are elsewhere.
+        assert near.statistics().fills - filled <= 5
+        assert {(await texts.read(name)).origin for _ in range(3)} == {Origin.REDIS}
+
+
+@pytest.mark.parametrize("coverage", ["yes", "no"])
+async def test_a_replica_takes_over_and_nothing_acknowledged_is_lost(binary, coverage):
+    async with (
+        clustered(binary, replicas=1, coverage=coverage) as cluster,
+        state_at(cluster.url, breaker=QUICK) as state,
+    ):
+        dead, *alive = cluster.masters
+        theirs = [name for server in alive for name in ids_on(cluster, server)]
+        async with writing(state, ids_on(cluster, dead) + theirs) as (acknowledged, acks):
+            await until(lambda: len(acks) > 200)
+            await in_thread(dead.kill)
+            await until(lambda: Ack.LOCAL_VOLATILE in acks)
+            # While one server is away the keys of the others are not answered from here.
+            async with asyncio.timeout(20):
+                while not all(
+                    [(await state.map("documents", int).read(name)).origin is Origin.REDIS for name in theirs]
+                ):
+                    await asyncio.sleep(0.01)
+            nodes = state._stack._connection._topology.nodes
+            await until(lambda: ("127.0.0.1", cluster.replicas[0].port) in nodes)
+            reached = len(acks)
+            await until(lambda: len(acks) > reached + 200)
+        await until(lambda: state.mode is Mode.CONNECTED)
+        async with state_at(cluster.url) as other:
+            found = {name: await other.map("documents", int).get(name) for name in acknowledged}
+        assert found == acknowledged
+        assert set(acks) == {Ack.REMOTE, Ack.LOCAL_VOLATILE}
+
+
+async def test_a_server_that_comes_back_empty_is_given_what_it_had_acknowledged(binary):
+    record = Record()
+    async with clustered(binary) as cluster, state_at(cluster.url, (record,), breaker=QUICK) as state:
+        documents = state.map("documents", int)
+        forgetful = cluster.masters[0]
+        ids = ids_on(cluster, forgetful, many=20)
+        for name in ids:
+            await documents.set(name, name)
+        # Acknowledged after the last watermark, or before it: all of it is sent again.
+        await in_thread(forgetful.restart)
+        await cluster.settled()
+        await until(lambda: record.of(ServerLoss) and state.mode is Mode.CONNECTED)
+        for name in ids:
+            assert int(await ask(forgetful, "GET", f"polly:documents:{{{name}}}")) == name
+        assert state.statistics().repair.resent >= 20
+        assert [event.possible_loss for event in record.of(ServerLoss)] == [0] * len(record.of(ServerLoss))
+
+
+async def test_a_frozen_server_ends_trust_in_all_that_is_near_and_holds_up_only_its_own_keys(binary):
+    async with clustered(binary) as cluster, state_at(cluster.url, breaker=QUICK) as state:
+        texts, documents = state.cache.family("texts", str, ttl=60), state.map("documents", int)
+        frozen, *alive = cluster.masters
+        ids = [ids_on(cluster, server, family="cache.texts")[0] for server in cluster.masters]
+        for name in ids:
+            await texts.set(name, "v")
+            async with asyncio.timeout(20):
+                while (await texts.read(name)).origin is not Origin.NEAR:
+                    await asyncio.sleep(0.001)
+        frozen.freeze()
+        began = time.monotonic()
+        try:
+            await until(lambda: not state.statistics().near.tracked)
+            assert time.monotonic() - began < BOUND + 1
+            cold = [ids_on(cluster, server)[0] for server in alive]
+            for name in cold:
+                assert await documents.set(name, 1) is Ack.REMOTE
+            assert await documents.set(ids_on(cluster, frozen)[0], 1) is Ack.LOCAL_VOLATILE
+            with pytest.raises((StateUnavailable, StoreUnavailable)):
+                await documents.get(ids_on(cluster, frozen)[1])
+        finally:
+            frozen.thaw()
+        await cluster.settled()
+        await until(lambda: state.mode is Mode.CONNECTED and state.statistics().near.tracked)
+        assert await ask(frozen, "GET", f"polly:documents:{{{ids_on(cluster, frozen)[0]}}}") == "1"
+
+
+async def test_a_cluster_that_is_away_at_the_start_is_found_when_it_comes(binary):
+    cluster = Clustered(binary)
+    async with state_at(cluster.url, breaker=QUICK) as state:
+        assert state.mode is Mode.DEGRADED
+        assert await state.map("documents", int).set(1, 1) is Ack.LOCAL_VOLATILE
+        with pytest.raises(StoreUnavailable):
+            async with state_at(cluster.url, required=True):
+                pass
+        await in_thread(cluster.__enter__)
+        try:
+            await until(lambda: state.mode is Mode.CONNECTED)
+            async with state_at(cluster.url) as other:
+                assert await other.map("documents", int).get(1) == 1
+        finally:
+            await in_thread(cluster.__exit__)
+
+
+async def test_a_wrong_password_is_said_at_once(binary):
+    async with clustered(binary, password="right") as cluster:
+        async with state_at(cluster.url) as state:
+            assert await state.map("documents", int).set(1, 1) is Ack.REMOTE
+        with pytest.raises(AuthenticationFailed):
+            async with state_at(cluster.url.replace("right", "wrong")):
+                pass
