@@ -9,9 +9,11 @@ import pytest
 
 from polly_state import Ack, Address, CommandRejected, ConfigurationError, Mode, Origin, Rule
 from polly_state.cluster.slots import slot_of
+from polly_state.commands import Add, Count
 from polly_state.testing import FaultProxy
-from tests.clusters import ask
-from tests.outages import QUICK, cut, state_at, until
+from tests.clusters import ask, clustered
+from tests.outages import QUICK, cut, in_thread, state_at, until
+from tests.stores import connected
 
 
 @pytest.fixture
@@ -76,16 +78,32 @@ async def test_an_invalidation_reaches_entries_on_every_server(state, other):
             await asyncio.sleep(0.001)
 
 
-async def test_a_server_that_is_asked_wrongly_names_the_right_one_which_is_found_by_that(state):
-    topology, calls = state._stack._connection._topology, state.counters("calls")
-    await asyncio.gather(*(calls.add(number) for number in range(30)))
-    first, *rest = topology.nodes.values()
-    for wrong in ([first] * len(topology.slots), [rest[-1]] * len(topology.slots)):
-        topology.slots[:] = wrong
-        topology._ranges = ()
-        await asyncio.gather(*(calls.add(number) for number in range(30)))
-        await until(lambda: len(set(topology.slots)) == 3)
-    assert [await calls.value(number) for number in range(30)] == [3] * 30
+async def test_a_server_that_is_asked_wrongly_names_the_right_one_which_is_found_by_that(cluster_server):
+    # Without the upkeep of a state, which would find out by itself.
+    async with connected(cluster_server.url) as bench:
+        topology, keys = bench.connection._topology, [bench.key(number) for number in range(30)]
+
+        async def add(total):
+            await asyncio.gather(*(bench.do(Add(key, bench.stamp(), "me", total, 1)) for key in keys))
+
+        await add(1)
+        first, *_, last = topology.nodes.values()
+        for number, wrong in enumerate((first, last)):
+            topology.slots[:] = [wrong] * len(topology.slots)
+            topology._ranges = ()
+            await add(number + 2)
+            await until(lambda: len(set(topology.slots)) == 3)
+        assert [await bench.do(Count(key)) for key in keys] == [3] * 30
+
+
+async def test_whoever_decides_about_the_mode_is_told_of_each_server(binary):
+    async with clustered(binary) as cluster, connected(cluster.url) as bench:
+        told = asyncio.Event()
+        bench.connection.circuits.on_change.append(told.set)
+        await in_thread(cluster.masters[0].kill)
+        async with asyncio.timeout(20):
+            await told.wait()
+        assert bench.connection.circuits.link.closed
 
 
 async def test_who_waits_is_woken_whichever_server_has_the_key(state, other):

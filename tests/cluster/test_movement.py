@@ -10,7 +10,8 @@ import pytest
 
 from polly_state import Ack, AuthenticationFailed, Mode, Origin, StateError, StateUnavailable, StoreUnavailable
 from polly_state.cluster.slots import slot_of
-from polly_state.events import ServerLoss
+from polly_state.connection import ReplyError
+from polly_state.events import CircuitChanged, ServerLoss
 from tests.clusters import Clustered, ask, clustered
 from tests.outages import QUICK, Record, in_thread, state_at, until
 
@@ -135,6 +136,54 @@ async def test_a_replica_takes_over_and_nothing_acknowledged_is_lost(binary, cov
             found = {name: await other.map("documents", int).get(name) for name in acknowledged}
         assert found == acknowledged
         assert set(acks) == {Ack.REMOTE, Ack.LOCAL_VOLATILE}
+
+
+async def test_a_replica_that_takes_over_without_the_last_writes_is_given_them(binary):
+    record = Record()
+    async with clustered(binary, replicas=1) as cluster, state_at(cluster.url, (record,), breaker=QUICK) as state:
+        documents, dead, replica = state.map("documents", int), cluster.masters[0], cluster.replicas[0]
+        names, nodes = ids_on(cluster, dead, many=20), state._stack._connection._topology.nodes
+        await documents.set(names[0], 0)
+        # A watermark that the replica has, and others that it has not: it can not come in again.
+        await asyncio.sleep(1.0)
+        await ask_by(nodes["127.0.0.1", dead.port], "CONFIG", "SET", "requirepass", "new")
+        await ask_by(nodes["127.0.0.1", dead.port], "CLIENT", "KILL", "TYPE", "replica")
+        for name in names:
+            assert await documents.set(name, name) is Ack.REMOTE
+        await asyncio.sleep(1.0)
+        await in_thread(dead.kill)
+        await until(lambda: record.of(ServerLoss))
+        await until(lambda: state.mode is Mode.CONNECTED)
+        assert {event.possible_loss for event in record.of(ServerLoss)} == {0}
+        for name in names:
+            assert await ask(replica, "GET", f"polly:documents:{{{name}}}") == str(name)
+        # Nobody goes on looking for the dead one.
+        await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "polly_state canary"])
+
+
+async def ask_by(node, *words):
+    """What a server answers to a client that it has let in already."""
+    assert not isinstance(await node.send(words), ReplyError)
+
+
+async def test_a_full_server_stays_read_only_until_it_takes_writes_again(binary):
+    record = Record()
+    async with clustered(binary) as cluster, state_at(cluster.url, (record,), breaker=QUICK) as state:
+        documents, full = state.map("documents", int), cluster.masters[0]
+        mine, others = ids_on(cluster, full), ids_on(cluster, cluster.masters[1])
+        for name in (*mine, *others):
+            assert await documents.set(name, 1) is Ack.REMOTE
+        await ask(full, "CONFIG", "SET", "maxmemory", "1")
+        assert await documents.set(mine[0], 2) is Ack.LOCAL_VOLATILE
+        assert await documents.set(others[0], 2) is Ack.REMOTE
+        assert (await documents.read(mine[1])).origin is Origin.REDIS
+        # Time for some probes, each of which must meet the same refusal.
+        await asyncio.sleep(0.5)
+        writes = [event.state for event in record.of(CircuitChanged) if event.circuit == "write"]
+        assert writes == ["open"]
+        await ask(full, "CONFIG", "SET", "maxmemory", "0")
+        await until(lambda: state.mode is Mode.CONNECTED)
+        assert await ask(full, "GET", f"polly:documents:{{{mine[0]}}}") == "2"
 
 
 async def test_a_server_that_comes_back_empty_is_given_what_it_had_acknowledged(binary):
