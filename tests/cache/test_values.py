@@ -170,7 +170,7 @@ async def test_redis_forgets_what_is_past_its_end(server):
     async with PollyState(settings_for(server.url, namespace=secrets.token_hex(4)), observers=()) as state:
         cache = state.cache.family("own", int, lifetime=Lifetime(ttl=10, stale=20))
         await cache.set(1, 5)
-        reply = await state._stack._ask("PTTL", cache._key(1))
+        reply = await state._stack._connection.send(("PTTL", cache._key(1)))
         assert 29_000 < reply <= 30_000
 
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from polly_state import Fate, LeaseLost, LockTaken, PollyState, UnsupportedValue
+from polly_state.cluster import Cluster
 from polly_state.commands import Acquire, Holder, Release
 from polly_state.structures import Binding, Family, Leases, Locks, Semaphore, Tokens, Watchdog, holding
 
@@ -293,7 +294,8 @@ async def test_no_token_can_be_read_from_redis(redis_store):
     family = Family(redis_store.key().partition(":")[0], "t")
     token = await Tokens(Binding(redis_store.store, family, None, 1000), int, LONG).issue(1)
     keys = await redis_store.ask("KEYS", redis_store.key().partition(":")[0] + ":*")
-    assert keys
+    # Of a Cluster one server was asked, which may have none of them.
+    assert keys or isinstance(redis_store.connection, Cluster)
     assert not any(token.encode() in key for key in keys)
 
 
