@@ -15,6 +15,7 @@ import anyio.to_thread
 from polly_state import Address, Mode, Settings
 from polly_state.address import Transport
 from polly_state.demo.sweep import sweep
+from polly_state.errors import ConfigurationError
 from polly_state.testing import FaultProxy, Server, ServerFailed
 from polly_state.testing.loopback import HOST
 
@@ -80,8 +81,8 @@ async def open_stage(
 
 async def _start_any(stack: AsyncExitStack, binaries: Mapping[str, Path]) -> tuple[str, Server] | None:
     for kind, binary in binaries.items():
-        # The append-only file keeps over a kill what the server has acknowledged: what a server forgets, this version
-        # does not make good yet. With the default, "everysec", a write to that file may be put off for two seconds.
+        # The append-only file keeps over a kill what the server has acknowledged: a restart is shown, and not a loss.
+        # With the default, "everysec", a write to that file may be put off for two seconds.
         server = Server(binary, appendonly=True, arguments=("--appendfsync", "no"))
         try:
             return kind, await stack.enter_async_context(server)
@@ -107,6 +108,8 @@ def _server_phases(server: Server) -> tuple[Phase, ...]:
 async def _borrowed(direct: Settings) -> AsyncGenerator[Stage, None]:
     address = direct.address
     assert address is not None  # noqa: S101
+    if address.nodes:
+        raise ConfigurationError("the demo acts outages out on one server: give it a redis:// URL, or none")
     await sweep(direct)  # Fails while there is nothing to clean up yet, if this Redis cannot be used.
     store = f"Redis at {address}, under {direct.namespace}, which is deleted afterwards"
     try:

@@ -100,6 +100,13 @@ def test_a_redis_given_in_parts_and_behind_a_socket_is_used_too(polly, binary):
         check(json.loads(found.stdout))
 
 
+def test_over_a_cluster_it_says_what_it_needs(polly):
+    found = polly("demo", "--seconds", "1", REDIS_URL="redis+cluster://:s3cret@127.0.0.1:1")
+    assert found.returncode == 1
+    assert "give it a redis:// URL" in found.stderr
+    assert "s3cret" not in found.stderr
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_cleans_up_too(start_polly, own_server, end):
     with Redis.from_url(own_server.url) as redis:
