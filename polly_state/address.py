@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -11,7 +11,9 @@ from polly_state.errors import ConfigurationError
 __all__ = ["Address", "Secret", "Transport"]
 
 DEFAULT_PORT: Final = 6379
+SENTINEL_PORT: Final = 26_379
 CLUSTER: Final = "+cluster"
+SENTINEL: Final = "+sentinel"
 PARAMETERS: Final = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 
 
@@ -72,7 +74,9 @@ class Address:
     host: str = "localhost"
     port: int = DEFAULT_PORT
     nodes: tuple[tuple[str, int], ...] = ()
-    """Hosts and ports of a Cluster, by any of which the others are found; empty for a server by itself."""
+    """Servers of a Cluster, or Sentinels, by any of which the others are found; empty for a server by itself."""
+    master: str = ""
+    """What the Sentinels at *nodes* call the master they watch over; empty for a Cluster."""
     path: str = ""
     db: int = 0
     username: str | None = None
@@ -85,7 +89,8 @@ class Address:
     def parse(cls, url: str, *, name: str = "url") -> Address:
         """Read ``redis://``, ``rediss://``, ``unix://`` (or ``valkey``, ``valkeys``), ``memory://`` and ``sqlite:///dir``.
 
-        For a Cluster these are ``redis+cluster://host:port,host:port`` and ``rediss+cluster://``: any of its servers.
+        A Cluster is ``redis+cluster://host:port,host:port``, with any of its servers; a master that Sentinels watch
+        over is ``redis+sentinel://host:port,host:port/name/0``. Both exist for ``rediss`` and ``valkey`` too.
 
         Args:
             url: The URL; ``db``, ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` are its parameters.
@@ -99,23 +104,26 @@ class Address:
         # The causes below quote pieces of the URL, a password among them: hence ``from None``.
         try:
             parts = urlsplit(url)
-            hosts = _hosts(parts.netloc)
+            transport, several = _transport(parts.scheme.lower(), name)
+            hosts = _hosts(parts.netloc, SENTINEL_PORT if several == SENTINEL else DEFAULT_PORT)
             host, port = hosts[0]
         except ValueError:
             raise ConfigurationError(f"{name}: not a URL; percent-encode special characters in the password") from None
         if parts.fragment or url.endswith("#"):
             raise ConfigurationError(f"{name}: has a '#'; percent-encode it as %23 in the password")
-        transport, cluster = _transport(parts.scheme.lower(), name)
-        if len(hosts) > 1 and not cluster:
-            raise ConfigurationError(
-                f"{name}: several hosts are for a Cluster, as in redis+cluster://host:6379,host:6379"
-            )
+        if len(hosts) > 1 and not several:
+            raise ConfigurationError(f"{name}: several hosts are for redis+cluster:// and redis+sentinel://")
         parameters = _parameters(parts.query, name)
-        path_is_db = transport in NETWORK
-        db = parameters.get("db") or (parts.path.strip("/") if path_is_db else "") or "0"
+        path = parts.path.strip("/") if transport in NETWORK else ""
+        master, _, path = path.partition("/") if several == SENTINEL else ("", "", path)
+        if several == SENTINEL and not master:
+            raise ConfigurationError(
+                f"{name}: the master's name is missing, as in redis+sentinel://host:26379/mymaster/0"
+            )
+        db = parameters.get("db") or path or "0"
         if not db.isascii() or not db.isdigit():
             raise ConfigurationError(f"{name}: the database must be a number, as in redis://host:6379/0")
-        if cluster and int(db):
+        if several == CLUSTER and int(db):
             raise ConfigurationError(f"{name}: a Cluster has no database but 0")
         if transport is Transport.UNIX and not parts.path:
             raise ConfigurationError(f"{name}: a socket path is missing, as in unix:///run/redis.sock")
@@ -125,7 +133,8 @@ class Address:
             transport=transport,
             host=host,
             port=port,
-            nodes=hosts if cluster else (),
+            nodes=hosts if several else (),
+            master=unquote(master),
             path=unquote(parts.path) if transport in (Transport.UNIX, Transport.SQLITE) else "",
             db=int(db),
             username=unquote(parts.username) if parts.username else None,
@@ -135,6 +144,15 @@ class Address:
             key_file=parameters.get("ssl_keyfile"),
         )
 
+    @property
+    def cluster(self) -> bool:
+        """Whether it is that of a Cluster."""
+        return bool(self.nodes) and not self.master
+
+    def at(self, host: str, port: int) -> Address:
+        """That of one of the servers, with the same way in."""
+        return replace(self, host=host, port=port, nodes=(), master="")
+
     def __str__(self) -> str:
         """Where it is, without the way in: fit for logs."""
         if self.transport is Transport.MEMORY:
@@ -142,24 +160,26 @@ class Address:
         if self.transport in (Transport.UNIX, Transport.SQLITE):
             return f"{self.transport.value}:{self.path}"
         if self.nodes:
-            return ",".join(f"{host}:{port}" for host, port in self.nodes)
+            places = ",".join(f"{host}:{port}" for host, port in self.nodes)
+            return f"{self.master}/{self.db} by {places}" if self.master else places
         return f"{self.host}:{self.port}/{self.db}"
 
 
-def _transport(scheme: str, name: str) -> tuple[Transport, bool]:
-    """What a scheme stands for, and whether for a Cluster."""
-    transport, cluster = SCHEMES.get(scheme.removesuffix(CLUSTER)), scheme.endswith(CLUSTER)
-    if transport is None or (cluster and transport not in NETWORK):
-        known = ", ".join([*SCHEMES, f"redis{CLUSTER}", f"rediss{CLUSTER}"])
-        raise ConfigurationError(f"{name}: unknown scheme; use one of {known}")
-    return transport, cluster
+def _transport(scheme: str, name: str) -> tuple[Transport, str]:
+    """What a scheme stands for: how the bytes travel, and `CLUSTER`, `SENTINEL` or nothing."""
+    several = next((each for each in (CLUSTER, SENTINEL) if scheme.endswith(each)), "")
+    transport = SCHEMES.get(scheme.removesuffix(several))
+    if transport is None or (several and transport not in NETWORK):
+        known = [*SCHEMES, *(f"{each}{more}" for more in (CLUSTER, SENTINEL) for each in ("redis", "rediss"))]
+        raise ConfigurationError(f"{name}: unknown scheme; use one of {', '.join(known)}")
+    return transport, several
 
 
-def _hosts(netloc: str) -> tuple[tuple[str, int], ...]:
+def _hosts(netloc: str, port: int) -> tuple[tuple[str, int], ...]:
     from urllib.parse import urlsplit
 
     places = [urlsplit(f"//{place}") for place in netloc.rpartition("@")[2].split(",")]
-    return tuple((each.hostname or "localhost", DEFAULT_PORT if each.port is None else each.port) for each in places)
+    return tuple((each.hostname or "localhost", port if each.port is None else each.port) for each in places)
 
 
 def _parameters(query: str, name: str) -> dict[str, str]:

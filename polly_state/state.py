@@ -233,6 +233,6 @@ class PollyState(Coordination, Domains):
 
 def _prepare(settings: Settings) -> None:
     import_module("polly_state.store.redis_stack")
-    if settings.address is not None and settings.address.nodes:
+    if settings.address is not None and settings.address.cluster:
         import_module("polly_state.cluster")
     load_scripts()

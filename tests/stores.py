@@ -86,7 +86,7 @@ class Alone(Audience):
 async def connected(url):
     settings = replace(Settings.from_url(url), deadlines=Deadlines(operation=PATIENCE, connect=PATIENCE))
     clock = HybridClock()
-    if settings.address.nodes:
+    if settings.address.cluster:
         connection = Cluster(settings.address, settings, clock=clock, observe=lambda _: None)
         await connection.start(Alone())
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from polly_state.address import Address
 from polly_state.cluster.slots import QUESTIONS, View, view_in
@@ -21,7 +20,7 @@ class Seeds(Unheard):
 
     def __init__(self, address: Address, settings: Settings) -> None:
         bounds, deadlines = settings.bounds, settings.deadlines
-        self._addresses = [replace(address, host=host, port=port, nodes=()) for host, port in address.nodes]
+        self._addresses = [address.at(host, port) for host, port in address.nodes]
         self._dialers = [Dialer(each, deadlines.connect, bounds) for each in self._addresses]
         self._deadline = deadlines.operation
 

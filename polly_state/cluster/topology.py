@@ -146,8 +146,7 @@ class Topology:
         self.circuits.changed()
 
     def _joined(self, place: Place) -> ConnectionManager:
-        host, port = place
-        address = replace(self._address, host=host, port=port, nodes=())
+        address = self._address.at(*place)
         # Whether a start without Redis is an error is for the whole Cluster to say.
         settings = replace(self._settings, address=address, required=False)
         node = ConnectionManager(address, settings, clock=self._clock, observe=self._observe)

@@ -20,6 +20,8 @@ class Circuits:
         self.write = CircuitBreaker("write", settings)
         self.fault: ConfigurationError | None = None
         """Why every call raises, while Redis refuses the password or the certificate."""
+        self.demoted = False
+        """Whether the server is a replica now, so that a new connection may lead to another one."""
         self.on_change: list[Callable[[], None]] = []
         """Called, in order, after a circuit has changed."""
         self._observe = observe
@@ -48,8 +50,9 @@ class Circuits:
         if self.link.failed(generation, reason, count):
             self.changed(self.link)
 
-    def refuse_writes(self, reason: str) -> None:
-        """Redis answers, and takes no writes."""
+    def refuse_writes(self, reason: str, *, demoted: bool = False) -> None:
+        """Redis answers, and takes no writes; *demoted* if it is a replica."""
+        self.demoted |= demoted
         if self.write.happen(Happening.TRIPPED, reason):
             self.changed(self.write)
 

@@ -12,12 +12,12 @@ from polly_state.connection.budget import RetryBudget
 from polly_state.connection.canary import Canary
 from polly_state.connection.circuits import Circuits
 from polly_state.connection.dedicated import DedicatedLinks
-from polly_state.connection.dial import Dialer
 from polly_state.connection.link import Link
 from polly_state.connection.packing import pack
 from polly_state.connection.recovery import Recovery
 from polly_state.connection.refusals import Concern, concern_of, doubtful, translated
 from polly_state.connection.replies import LinkLost, ReplyError
+from polly_state.connection.sentinels import dialer_to
 from polly_state.connection.server_time import sample_time
 from polly_state.connection.statistics import ConnectionStatistics
 from polly_state.errors import ConfigurationError, DeadlineExceeded, Overloaded, StateError, StoreUnavailable
@@ -34,7 +34,7 @@ class ConnectionManager:
 
     def __init__(self, address: Address, settings: Settings, *, clock: HybridClock, observe: Observer) -> None:
         self.address = address
-        self._dialer = dialer = Dialer(address, settings.deadlines.connect, settings.bounds)
+        self._dialer = dialer = dialer_to(address, settings.deadlines.connect, settings.bounds)
         self.circuits = Circuits(settings.breaker, observe)
         self._settings = settings
         self.deadline = settings.deadlines.operation
@@ -122,7 +122,7 @@ class ConnectionManager:
         if concern is Concern.LINK:
             self.circuits.trip(str(meaning))
         elif concern is Concern.WRITE:
-            self.circuits.refuse_writes(str(meaning))
+            self.circuits.refuse_writes(str(meaning), demoted=error.code == "READONLY")
         elif isinstance(meaning, ConfigurationError):
             self.circuits.found(meaning)
         return meaning
@@ -222,7 +222,7 @@ class ConnectionManager:
             self._commands += self._current.commands
             self._current.close("replaced")
         self._current = link
-        self.circuits.fault = None
+        self.circuits.fault, self.circuits.demoted = None, False
         probed = self.circuits.link.happen(Happening.PROBE_SUCCEEDED, "Redis answers")
         link.generation = self.circuits.link.generation
         if probed:

@@ -74,7 +74,8 @@ class Recovery:
             circuit.happen(Happening.PROBE_STARTED)
         try:
             refusal = await self._canary.probe()
-            if circuits.link.state is CircuitState.PROBING:
+            # The canary has a connection of its own: that it may write says nothing of a shared one to a replica.
+            if circuits.link.state is CircuitState.PROBING or (circuits.demoted and refusal is None):
                 await self._reconnect()
         except BaseException as error:
             # A cancelled probe has found nothing out; either way no circuit is left half open.

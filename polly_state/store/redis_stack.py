@@ -49,7 +49,7 @@ class RedisStack:
         self._subscriber: Subscriber | None = None
         steps = [(TICK, self._tick), (TIDY_INTERVAL, self._tidy)]
         self._connection: ConnectionManager | Cluster
-        if settings.address.nodes:
+        if settings.address.cluster:
             from polly_state.cluster import Cluster
 
             self._connection = Cluster(settings.address, settings, clock=clock, observe=observe)

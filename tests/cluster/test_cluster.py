@@ -213,7 +213,7 @@ def test_a_url_names_any_servers(url, nodes):
     ("url", "advice"),
     [
         ("redis+cluster://a/3", "no database but 0"),
-        ("redis://a,b", "several hosts are for a Cluster"),
+        ("redis://a,b", r"several hosts are for redis\+cluster"),
         ("unix+cluster:///a", "unknown scheme"),
         ("redis+cluster://a:b", "not a URL"),
     ],
