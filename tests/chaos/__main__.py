@@ -15,10 +15,10 @@ from typing import Any, TextIO
 import orjson
 
 from polly_state.testing import available
-from tests.chaos import link_faults, process_faults, server_faults, soak
+from tests.chaos import group_faults, link_faults, process_faults, server_faults, soak
 from tests.chaos.play import SCENARIOS, Scenario, perform
 
-MODULES = (link_faults, server_faults, process_faults, soak)
+MODULES = (link_faults, server_faults, process_faults, group_faults, soak)
 SHORT, FULL = 0.4, 1.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from polly_state.testing import FaultProxy, Server
 from tests.chaos.checker import Contents
 from tests.chaos.history import Past, read
 from tests.chaos.worker import Plan
+from tests.clusters import Clustered
 
 NAMESPACE = "chaos"
 AWAY = ("degraded", "read_only", "misconfigured")
@@ -92,8 +94,8 @@ class Scene:
         self.without = without
         self.server = Server(binary, **server)
         self.proxy = FaultProxy(self.server.url)
-        self.judged = self.server
-        """The server that counts in the end."""
+        self.judged: Server | Clustered = self.server
+        """The server, or the Cluster, that counts in the end."""
         self.workers: list[Worker] = []
         self.faults = 0
         self.figures: dict[str, Any] = {}
@@ -201,7 +203,9 @@ class Scene:
 
 def _contents(url: str) -> Contents:
     found: dict[str, dict[str, Any]] = {}
-    with redis.Redis.from_url(url, decode_responses=True) as client:
+    # A Cluster is found by any of its servers, such as the last one.
+    kind = redis.RedisCluster if "+cluster" in url else redis.Redis
+    with kind.from_url(f"redis://{re.split('//|,', url)[-1]}", decode_responses=True) as client:
         for key in client.scan_iter(f"{NAMESPACE}:*", count=1000):
             family, _, name = key.removeprefix(f"{NAMESPACE}:").partition(":")
             if family.startswith("~"):
@@ -210,7 +214,7 @@ def _contents(url: str) -> Contents:
     return found
 
 
-def _content(client: redis.Redis, key: str) -> Any:
+def _content(client: Any, key: str) -> Any:
     kind = client.type(key)
     if kind == "hash":
         return {name: orjson.loads(text) for name, text in client.hgetall(key).items()}

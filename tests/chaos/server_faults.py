@@ -1,4 +1,4 @@
-"""C2, C3, C9 to C13, C15: the server dies, refuses, forgets, is suddenly two, or has another time."""
+"""C2, C3, C9 to C11, C13, C15: the server dies, refuses, forgets, is suddenly two, or has another time."""
 
 from __future__ import annotations
 
@@ -136,11 +136,6 @@ async def rotation(scene: Scene) -> None:
         scene.check(knocks <= 4 * len(scene.workers), "a wrong password was tried again and again")
     await asyncio.sleep(AGAIN)
     await scene.pause(1.0)
-
-
-@scenario("C12", "Sentinel", skipped="Sentinel is not supported yet")
-async def sentinel(scene: Scene) -> None:
-    """There is nothing to play yet."""
 
 
 @scenario("C15", "the server's clock goes a minute forward, and back")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -20,71 +20,8 @@ from polly_state import (
 from polly_state.testing import FaultProxy, Server
 from polly_state.testing.loopback import free_port
 from tests.outages import QUICK, in_thread, state_at, until
+from tests.sentinels import NAME, watched
 from tests.testing.wire import ask
-
-NAME = "mymaster"
-
-
-class Watched:
-    """A master, a replica, and three Sentinels that watch over them."""
-
-    def __init__(self, binary, *, sentinel_password=None, **parts):
-        self._login = [] if sentinel_password is None else [f"AUTH {sentinel_password}"]
-        self.master, self.replica = (Server(binary, **parts) for _ in range(2))
-        # What Sentinels write down belongs to them: their own file, not the one that a server is started with.
-        self.sentinels = [Server(binary, arguments=("--sentinel",), password=sentinel_password) for _ in range(3)]
-
-    @property
-    def url(self):
-        return f"redis+sentinel://{','.join(f'127.0.0.1:{each.port}' for each in self.sentinels)}/{NAME}/0"
-
-    def __enter__(self):
-        with ExitStack() as stack:
-            for server in (self.master, self.replica, *self.sentinels):
-                stack.enter_context(server)
-            ask(self.replica.url, *self._login, f"REPLICAOF 127.0.0.1 {self.master.port}")
-            for sentinel in self.sentinels:
-                told = ask(
-                    sentinel.url,
-                    *self._login,
-                    f"SENTINEL MONITOR {NAME} 127.0.0.1 {self.master.port} 2",
-                    f"SENTINEL SET {NAME} down-after-milliseconds 300",
-                    f"SENTINEL SET {NAME} failover-timeout 2000",
-                )
-                assert told[-3:] == [b"+OK"] * 3
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_):
-        self._stack.close()
-
-    async def settled(self):
-        """Wait until the Sentinels know each other and the replica."""
-        async with asyncio.timeout(30):
-            while not all(self._knows(each) for each in self.sentinels):
-                await asyncio.sleep(0.1)
-
-    def _knows(self, sentinel):
-        return b"slaves=1,sentinels=3" in b"".join(told(sentinel, "INFO sentinel"))
-
-
-def told(server, words):
-    """All lines of one bulk reply."""
-    import socket
-
-    with socket.create_connection(("127.0.0.1", server.port)) as link, link.makefile("rb") as replies:
-        link.sendall(f"{words}\r\n".encode())
-        return [replies.read(int(replies.readline()[1:]))]
-
-
-@asynccontextmanager
-async def watched(binary, **parts):
-    group = Watched(binary, **parts)
-    await in_thread(group.__enter__)
-    try:
-        yield group
-    finally:
-        await in_thread(group.__exit__)
 
 
 @asynccontextmanager
