@@ -116,27 +116,19 @@ class Address:
         parameters = _parameters(parts.query, name)
         path = parts.path.strip("/") if transport in NETWORK else ""
         master, _, path = path.partition("/") if several == SENTINEL else ("", "", path)
+        db = _database(parameters.get("db") or path or "0", name)
         if several == SENTINEL and not master:
-            raise ConfigurationError(
-                f"{name}: the master's name is missing, as in redis+sentinel://host:26379/mymaster/0"
-            )
-        db = parameters.get("db") or path or "0"
-        if not db.isascii() or not db.isdigit():
-            raise ConfigurationError(f"{name}: the database must be a number, as in redis://host:6379/0")
-        if several == CLUSTER and int(db):
+            raise ConfigurationError(f"{name}: the master's name is missing, as in redis+sentinel://host/mymaster/0")
+        if several == CLUSTER and db:
             raise ConfigurationError(f"{name}: a Cluster has no database but 0")
-        if transport is Transport.UNIX and not parts.path:
-            raise ConfigurationError(f"{name}: a socket path is missing, as in unix:///run/redis.sock")
-        if transport is Transport.SQLITE and (parts.netloc or not parts.path.strip("/")):
-            raise ConfigurationError(f"{name}: a directory is missing, as in sqlite:///var/lib/bot")
         return cls(
             transport=transport,
             host=host,
             port=port,
             nodes=hosts if several else (),
             master=unquote(master),
-            path=unquote(parts.path) if transport in (Transport.UNIX, Transport.SQLITE) else "",
-            db=int(db),
+            path=_path(transport, parts.netloc, unquote(parts.path), name),
+            db=db,
             username=unquote(parts.username) if parts.username else None,
             password=Secret(unquote(parts.password)) if parts.password else None,
             ca_file=parameters.get("ssl_ca_certs"),
@@ -180,6 +172,20 @@ def _hosts(netloc: str, port: int) -> tuple[tuple[str, int], ...]:
 
     places = [urlsplit(f"//{place}") for place in netloc.rpartition("@")[2].split(",")]
     return tuple((each.hostname or "localhost", port if each.port is None else each.port) for each in places)
+
+
+def _path(transport: Transport, netloc: str, path: str, name: str) -> str:
+    if transport is Transport.UNIX and not path:
+        raise ConfigurationError(f"{name}: a socket path is missing, as in unix:///run/redis.sock")
+    if transport is Transport.SQLITE and (netloc or not path.strip("/")):
+        raise ConfigurationError(f"{name}: a directory is missing, as in sqlite:///var/lib/bot")
+    return path if transport in (Transport.UNIX, Transport.SQLITE) else ""
+
+
+def _database(text: str, name: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ConfigurationError(f"{name}: the database must be a number, as in redis://host:6379/0")
+    return int(text)
 
 
 def _parameters(query: str, name: str) -> dict[str, str]:
