@@ -23,11 +23,14 @@ NODE_TIMEOUT = 500
 class Clustered:
     """Masters with their replicas, if any; all on one host."""
 
-    def __init__(self, binary: Path, masters: int = 3, replicas: int = 0, coverage: str = "no", **parts: Any) -> None:
-        """With *coverage* no server answers while a slot has none."""
-        self.buses = [free_port() for _ in range(masters + replicas)]
+    def __init__(
+        self, binary: Path, masters: int = 3, replicas: int = 0, spares: int = 0, coverage: str = "no", **parts: Any
+    ) -> None:
+        """With *coverage* no server answers while a slot has none; *spares* have no slots to begin with."""
+        self.buses = [free_port() for _ in range(masters + replicas + spares)]
         servers = [_server(binary, bus, coverage, **parts) for bus in self.buses]
-        self.masters, self.replicas = servers[:masters], servers[masters:]
+        self.masters, self.replicas = servers[:masters], servers[masters : masters + replicas]
+        self.spares = servers[masters + replicas :]
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -42,7 +45,7 @@ class Clustered:
 
     @property
     def servers(self) -> list[Server]:
-        return [*self.masters, *self.replicas]
+        return [*self.masters, *self.replicas, *self.spares]
 
     @property
     def url(self) -> str:

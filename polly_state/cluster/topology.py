@@ -57,6 +57,8 @@ class Topology:
         self._seeds = Seeds(address, settings)
         self._ranges: tuple[Range, ...] = ()
         self._tags: dict[ConnectionManager, str] = {}
+        #: Those without slots so far: by the next change they have some, and are greeted as such, or are done with.
+        self._guests: dict[Place, ConnectionManager] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -78,10 +80,9 @@ class Topology:
 
     async def node_at(self, place: Place) -> ConnectionManager:
         """The server there, connected to if it answers."""
-        node = self.nodes.get(place)
+        node = self.nodes.get(place) or self._guests.get(place)
         if node is None:
-            # One without slots so far: it stays until the topology changes, which is when it has some or is done.
-            node = self._joined(place)
+            node = self._guests[place] = self._manager(place)
             await node.start()
         return node
 
@@ -91,7 +92,7 @@ class Topology:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(node.aclose() for node in self.nodes.values()))
+        await asyncio.gather(*(node.aclose() for node in (*self.nodes.values(), *self._guests.values())))
 
     async def _refresh(self) -> None:
         asked_at = time.monotonic()
@@ -123,9 +124,13 @@ class Topology:
         for each in ranges:
             by_place.setdefault(each.place, []).append(each)
         slots: list[ConnectionManager | None] = [None] * SLOTS
-        before = set(self.nodes)
+        new: list[ConnectionManager] = []
         for place, owned in by_place.items():
-            node = self.nodes.get(place) or self._joined(place)
+            node = self.nodes.get(place)
+            if node is None:
+                node = self.nodes[place] = self._manager(place)
+                node.circuits.on_change.append(self.circuits.changed)
+                new.append(node)
             tag = tag_in(owned)
             if self._tags.get(node) != tag:
                 self._tags[node] = node.canary.tag = tag
@@ -134,25 +139,23 @@ class Topology:
                 slots[first : last + 1] = [node] * (last + 1 - first)
         gone = [self.nodes.pop(place) for place in self.nodes.keys() - by_place.keys()]
         for node in gone:
-            if self._tags.pop(node, None) is not None:
-                self.audience.left(node)
+            del self._tags[node]
+            self.audience.left(node)
+        gone += self._guests.values()
+        self._guests = {}
         self.slots = slots
         self._ranges = ranges
         if gone:
             self._part_with(gone)
         # One that refuses the password, or cannot be reached, says so by its circuits.
-        new = [self.nodes[place].start() for place in self.nodes.keys() - before]
-        await asyncio.gather(*new, return_exceptions=True)
+        await asyncio.gather(*(node.start() for node in new), return_exceptions=True)
         self.circuits.changed()
 
-    def _joined(self, place: Place) -> ConnectionManager:
+    def _manager(self, place: Place) -> ConnectionManager:
         address = self._address.at(*place)
         # Whether a start without Redis is an error is for the whole Cluster to say.
         settings = replace(self._settings, address=address, required=False)
-        node = ConnectionManager(address, settings, clock=self._clock, observe=self._observe)
-        node.circuits.on_change.append(self.circuits.changed)
-        self.nodes[place] = node
-        return node
+        return ConnectionManager(address, settings, clock=self._clock, observe=self._observe)
 
     def _part_with(self, nodes: list[ConnectionManager]) -> None:
         async def part() -> None:

@@ -51,9 +51,10 @@ async def writing(state, ids):
     assert errors == []
 
 
-async def test_a_slot_moves_under_its_users_and_nothing_is_lost_or_read_wrongly(binary):
-    async with clustered(binary) as cluster, state_at(cluster.url) as state, state_at(cluster.url) as other:
-        source, target = cluster.masters[:2]
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_slot_moves_under_its_users_and_nothing_is_lost_or_read_wrongly(binary, known):
+    async with clustered(binary, spares=1) as cluster, state_at(cluster.url) as state, state_at(cluster.url) as other:
+        source, target = cluster.masters[0], cluster.masters[1] if known else cluster.spares[0]
         name = ids_on(cluster, source)[0]
         slot = slot_of(f"polly:documents:{{{name}}}")
         plays, documents = state.counters("plays"), state.map("documents", int)
@@ -88,6 +89,11 @@ async def test_a_slot_moves_under_its_users_and_nothing_is_lost_or_read_wrongly(
             while await texts[1].get(name) != str(counted):
                 await asyncio.sleep(0.001)
         assert state.mode is Mode.CONNECTED
+        await until(lambda: state.statistics().near.tracked)
+        assert (await texts[0].read(name)).origin is not Origin.DEFAULT
+        async with asyncio.timeout(20):
+            while (await texts[0].read(name)).origin is not Origin.NEAR:
+                await asyncio.sleep(0.001)
 
 
 async def test_what_another_server_answers_for_is_not_kept_near(binary):
@@ -135,6 +141,7 @@ async def test_a_replica_takes_over_and_nothing_acknowledged_is_lost(binary, cov
         async with state_at(cluster.url) as other:
             found = {name: await other.map("documents", int).get(name) for name in acknowledged}
         assert found == acknowledged
+        await until(lambda: state.statistics().near.tracked)
         assert set(acks) == {Ack.REMOTE, Ack.LOCAL_VOLATILE}
 
 
