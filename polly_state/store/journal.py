@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -85,8 +85,8 @@ class Journal(Protocol):
         """What is kept for *key*, oldest first."""
         ...
 
-    def batch(self, size: int) -> list[Row]:
-        """About *size* rows, oldest first; the rows of one key are in their order."""
+    def batch(self, size: int, passing: Collection[str] = ()) -> list[Row]:
+        """About *size* rows, oldest first, *passing* over these keys; the rows of one key are in their order."""
         ...
 
     def writing(self) -> AbstractContextManager[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
@@ -81,9 +81,10 @@ class MemoryJournal:
         slots = self._rows.get(key)
         return [] if slots is None else list(slots.told().values())
 
-    def batch(self, size: int) -> list[Row]:
+    def batch(self, size: int, passing: Collection[str] = ()) -> list[Row]:
         """See `Journal`: oldest keys first."""
-        rows = (row for slots in self._rows.values() for row in slots.told().values())
+        wanted = (slots for key, slots in self._rows.items() if key not in passing)
+        rows = (row for slots in wanted for row in slots.told().values())
         return list(islice(rows, size))
 
     @contextmanager

@@ -28,6 +28,7 @@ SLOW: Final = 0.05
 MENDABLE: Final = frozenset({"NOPERM", "UNKNOWN", *REDIRECTIONS})
 """Refusals that are the server's fault, its ACL's or the address': the row waits until somebody mends that."""
 ELSEWHERE: Final = 0.1
+MOST_PASSED: Final = 5000
 CROWDED: Final = 0.005
 
 
@@ -50,6 +51,8 @@ class Replay:
         self._ring = ring
         self._observe = observe
         self._size = LARGEST
+        #: The keys that could not be sent lately.
+        self._passing: set[str] = set()
         self._replayed = self._superseded = self._dead = 0
 
     def statistics(self) -> ReplayStatistics:
@@ -65,7 +68,11 @@ class Replay:
         if not await self._leased(holder):
             await asyncio.sleep(random.uniform(ELSEWHERE / 2, ELSEWHERE))
             return
-        rows = self._journal.batch(self._size)
+        rows = self._journal.batch(self._size, self._passing)
+        if not rows and self._passing:
+            # All others are there: once more from the beginning.
+            self._passing.clear()
+            return
         began, before = time.monotonic(), self._replayed
         try:
             await self.send(rows)
@@ -110,6 +117,7 @@ class Replay:
                 overruled.add(row.command.key)
                 continue
             elif isinstance(outcome, BaseException):
+                self._pass_over(row.command.key, outcome)
                 failure = outcome if failure is None or isinstance(failure, StoreUnavailable) else failure
                 continue
             else:
@@ -143,6 +151,13 @@ class Replay:
         await self._overlay.patiently(lambda: self._journal.bury(row, code, self._redis.clock.now()))
         self._dead += 1
         self._observe(OperationDead(type(row.command).__name__, code))
+
+    def _pass_over(self, key: str, outcome: BaseException) -> None:
+        # One server of several may be away for long, and the others' writes are not to wait behind its own.
+        if isinstance(outcome, StoreUnavailable) and not isinstance(outcome, Overloaded):
+            if len(self._passing) >= MOST_PASSED:
+                self._passing.clear()
+            self._passing.add(key)
 
     def _known(self, key: str, stamp: str) -> bool:
         entry = self._overlay.keyspace.entry(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -56,9 +56,10 @@ class SqliteJournal:
         """See `Journal`."""
         return self._rows("key = ? ORDER BY number", key)
 
-    def batch(self, size: int) -> list[Row]:
+    def batch(self, size: int, passing: Collection[str] = ()) -> list[Row]:
         """See `Journal`."""
-        columns = self._database.ask(SELECT + "TRUE ORDER BY number LIMIT ?", size)
+        others = f"key NOT IN ({','.join('?' * len(passing))})"
+        columns = self._database.ask(f"{SELECT} {others} ORDER BY number LIMIT ?", *passing, size)
         rows = list(self._readable(columns))
         if len(rows) < len(columns):
             numbers = {row.number for row in rows}

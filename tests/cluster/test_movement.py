@@ -239,6 +239,32 @@ async def test_a_frozen_server_ends_trust_in_all_that_is_near_and_holds_up_only_
         assert await ask(frozen, "GET", f"polly:documents:{{{ids_on(cluster, frozen)[0]}}}") == "1"
 
 
+async def test_what_waits_for_one_server_does_not_hold_up_what_waits_for_another(binary):
+    async with clustered(binary) as cluster, state_at(cluster.url, breaker=QUICK) as state:
+        documents, (gone, brief, _) = state.map("documents", int), cluster.masters
+        await documents.set(ids_on(cluster, gone)[0], 1)
+        await in_thread(gone.kill)
+        # More than one batch, and all of it before the others'.
+        await asyncio.gather(*(documents.set(name, name) for name in ids_on(cluster, gone, many=500)))
+        brief.freeze()
+        names = ids_on(cluster, brief, many=5)
+        try:
+            for name in names:
+                assert await documents.set(name, name) is Ack.LOCAL_VOLATILE
+        finally:
+            brief.thaw()
+        # Nobody asks for them: the replay has to get there by itself.
+        async with asyncio.timeout(20):
+            while not all([await ask(brief, "EXISTS", f"polly:documents:{{{name}}}") for name in names]):
+                await asyncio.sleep(0.05)
+        assert state.statistics().pending >= 400
+        await in_thread(gone.start)
+        await until(lambda: state.mode is Mode.CONNECTED)
+        assert (
+            int(await ask(gone, "GET", f"polly:documents:{{{ids_on(cluster, gone)[0]}}}")) == ids_on(cluster, gone)[0]
+        )
+
+
 async def test_a_cluster_that_is_away_at_the_start_is_found_when_it_comes(binary):
     cluster = Clustered(binary)
     async with state_at(cluster.url, breaker=QUICK) as state:

@@ -74,3 +74,18 @@ def test_they_keep_the_same(on_disk, seed):
                 kept = [row for row in journal.pending(command.key) if not isinstance(row.command, ClearFields)]
                 journal.settle(kept[:1])
     assert content(in_memory) == content(on_disk)
+
+
+@pytest.mark.parametrize("journal", ["memory", "disk"])
+def test_a_batch_passes_over_whole_keys(journal, on_disk):
+    clock = HybridClock()
+    journal = MemoryJournal(1000) if journal == "memory" else on_disk
+    on_disk.drop(dead=False)
+    with journal.writing():
+        for key in ("a", "b", "c"):
+            changes = {"x": b"1", "y": b"2"}
+            journal.record([PatchFields(key, clock.stamp(), {name: changes[name]}, None) for name in changes], 1.0)
+    assert [row.command.key for row in journal.batch(4)] == ["a", "a", "b", "b"]
+    assert [row.command.key for row in journal.batch(3, {"a"})] == ["b", "b", "c"]
+    assert [row.command.key for row in journal.batch(9, ["c", "a", "z"])] == ["b", "b"]
+    assert journal.batch(9, {"a", "b", "c"}) == []
