@@ -18,7 +18,7 @@ from polly_state import Deadlines, Settings
 from polly_state.cluster import Audience, Cluster
 from polly_state.connection import ConnectionManager
 from polly_state.keyspace import Keyspace
-from polly_state.stamps import HybridClock
+from polly_state.stamps import HybridClock, time_of
 from polly_state.store import LocalStore
 from polly_state.store.redis import RedisStore
 from polly_state.testing import Clock
@@ -67,8 +67,8 @@ class RedisBench(Bench):
         return await self.connection.send(words)
 
     async def lapse(self, seconds):
-        # Stamps may be a little ahead of the server, and expiry is decided in whole milliseconds of its clock.
-        due = await self._now() + seconds + SLACK
+        # Stamps may be ahead of the server, and expiry is decided in whole milliseconds of its clock.
+        due = max(await self._now(), time_of(self.stamp())) + seconds + SLACK
         async with asyncio.timeout(seconds + PATIENCE):
             while await self._now() < due:
                 await asyncio.sleep(min(seconds, 0.005))

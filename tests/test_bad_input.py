@@ -85,7 +85,9 @@ def shown(error: BaseException) -> str:
     [
         "http://localhost",
         "localhost:6379",
-        "redis+sentinel://a,b/master",
+        "redis+sentinel://:hunter2@a,b",
+        "redis+cluster://:hunter2@a,b/1",
+        "memory+cluster://:hunter2@a",
         "postgres://user:hunter2@host/0",
         "redis://:hunter2@host:99999",
         "redis://:hunter2@host:port/0",

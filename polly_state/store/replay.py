@@ -70,7 +70,6 @@ class Replay:
             return
         rows = self._journal.batch(self._size, self._passing)
         if not rows and self._passing:
-            # All others are there: once more from the beginning.
             self._passing.clear()
             return
         began, before = time.monotonic(), self._replayed

@@ -196,7 +196,8 @@ async def test_the_stamps_outlive_the_register_by_a_day(redis_store):
     await redis_store.do(write(redis_store, b"1", ttl=100))
     assert await redis_store.ask("PTTL", beside) / 1000 == pytest.approx(DAY + 100 + HOUR, abs=1)
     await redis_store.do(Touch(redis_store.key(), redis_store.stamp(), 500))
-    assert DAY + 499 < await redis_store.ask("PTTL", beside) / 1000 <= DAY + 100 + HOUR
+    # Stamps may be a little ahead of the server.
+    assert DAY + 499 < await redis_store.ask("PTTL", beside) / 1000 < DAY + 101 + HOUR
     await redis_store.do(write(redis_store, b"1", ttl=100 + 2 * HOUR))
     assert await redis_store.ask("PTTL", beside) / 1000 == pytest.approx(DAY + 100 + 3 * HOUR, abs=1)
     await redis_store.do(write(redis_store, b"1"))
