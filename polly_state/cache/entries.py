@@ -16,6 +16,7 @@ from polly_state.structures import Codec
 __all__ = ["Entry", "EntryCodec"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 MAGIC: Final = b"pc1"
 PARTS: Final = 7
@@ -40,6 +41,14 @@ class Entry(NamedTuple, Generic[T]):
     """See `ends`; the same."""
     codec: int = 0
     """Which codec has made the value of it, for handles of other types on the same family."""
+
+    def apart(self, marks: bytes) -> Entry[None]:
+        """All of it but the value; of *marks* that are the same, these."""
+        return self.around(None)._replace(marks=marks if marks == self.marks else self.marks)
+
+    def around(self, value: U) -> Entry[U]:
+        """The same of a *value*."""
+        return tuple.__new__(Entry, (value, *self[1:]))
 
     @property
     def created(self) -> float:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from polly_state.cache.entries import Entry
 from polly_state.lifetime import MAX_CACHED
-from polly_state.store import Answer
+from polly_state.store import Ack, Answer, Origin
 from polly_state.structures import Ttl, seconds
 
-__all__ = ["Found", "Turn", "Wanted", "found", "wanted_of"]
+__all__ = ["NEAR", "Found", "Turn", "Wanted", "found", "wanted_of"]
 
 T = TypeVar("T")
+
+NEAR: Final = Answer[bytes | None](None, Origin.NEAR, Ack.REMOTE)
+"""The answer of what this process holds, and Redis vouches for."""
 
 
 class Wanted(NamedTuple):

@@ -17,7 +17,7 @@ from sys import getsizeof
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-__all__ = ["Form", "Forms"]
+__all__ = ["Form", "Forms", "weight_of"]
 
 ATOMS: Final = frozenset((type(None), bool, int, float, str, bytes))
 FROZEN: Final = ATOMS | {date, datetime, time, timedelta, timezone, Decimal, UUID, complex}
@@ -42,7 +42,7 @@ class Forms:
     """Finds the form to keep a value in."""
 
     def __init__(self) -> None:
-        self._copiers: dict[type, Callable[[Any], object]] = {}
+        self._makers: dict[type, Callable[[Any], object]] = {}
 
     def form_of(self, value: Any) -> Form | None:
         """The form to keep *value* in; None if it is of a kind, or nested so deeply, that it is not kept."""
@@ -52,16 +52,17 @@ class Forms:
         try:
             if kind in COPIES and ATOMS.issuperset(map(type, _parts(value))):
                 copy = COPIES[kind]
-                return Form(copy(value), copy, _weight(value))
+                return Form(copy(value), copy, weight_of(value))
             if isinstance(value, tuple) and hasattr(kind, "_make"):
                 return self._named(value)
             if _immutable(value):
-                return Form(value, None, _weight(value))
+                return Form(value, None, weight_of(value))
             if _plain(value):
                 packed = marshal.dumps(value)
                 return Form(packed, _unpack, getsizeof(packed))
-            copy = self._copier(kind) if _flat(value) else _copied
-            return Form(copy(value), copy, _weight(value))
+            if _flat(value):
+                return Form(tuple(_parts(value)), self._maker(kind), weight_of(value))
+            return Form(_copied(value), _copied, weight_of(value))
         except (AttributeError, TypeError, ValueError, RecursionError):
             return None
 
@@ -69,26 +70,28 @@ class Forms:
         """The form of a named tuple; often one part can be changed, such as a value beside what is known of it."""
         changing = [place for place, part in enumerate(value) if not _immutable(part)]
         if not changing:
-            return Form(value, None, _weight(value))
+            return Form(value, None, weight_of(value))
         if len(changing) > 1 or isinstance(value[changing[0]], tuple):
-            return Form(_copied(value), _copied, _weight(value))
+            return Form(_copied(value), _copied, weight_of(value))
         place = changing[0]
         inner = self.form_of(value[place])
         if inner is None:
             return None
         before, after = value[:place], value[place + 1 :]
         kept = (type(value), before, inner.value, inner.renew, after)
-        return Form(kept, _renamed, getsizeof(kept) + _weight(before) + inner.size + _weight(after))
+        return Form(kept, _renamed, getsizeof(kept) + weight_of(before) + inner.size + weight_of(after))
 
-    def _copier(self, kind: type) -> Callable[[Any], object]:
-        copier = self._copiers.get(kind)
-        if copier is None:
-            lines = "".join(f"    twin.{name} = value.{name}\n" for name in kind.__dataclass_fields__)  # type: ignore[attr-defined]
-            scope: dict[str, Any] = {"new": object.__new__, "kind": kind}
+    def _maker(self, kind: type) -> Callable[[Any], object]:
+        """What makes an object of a dataclass of its parts, whatever its class does with arguments."""
+        maker = self._makers.get(kind)
+        if maker is None:
+            fields = "".join(f"made.{name}, " for name in kind.__dataclass_fields__)  # type: ignore[attr-defined]
+            scope: dict[str, Any] = {"object_new": object.__new__, "of": kind}
             # As dataclasses makes its own methods; ten times as quick as a loop over the fields.
-            exec(f"def copier(value):\n    twin = new(kind)\n{lines}    return twin\n", scope)  # noqa: S102
-            copier = self._copiers[kind] = scope["copier"]
-        return copier
+            head = "def maker(parts, object_new=object_new, of=of):"
+            exec(f"{head}\n    made = object_new(of)\n    {fields}= parts\n    return made\n", scope)  # noqa: S102
+            maker = self._makers[kind] = scope["maker"]
+        return maker
 
 
 def _unpack(packed: Any) -> object:
@@ -172,7 +175,8 @@ def _bare(kind: Any) -> bool:
     return bool(plain and hasattr(kind, "__dataclass_fields__"))
 
 
-def _weight(value: Any, depth: int = MAX_DEPTH) -> int:
+def weight_of(value: Any, depth: int = MAX_DEPTH) -> int:
+    """Bytes of a value in memory, about. Raises `ValueError` for one that is nested too deeply."""
     if not depth:
         # It could be copied here, and not where there is less left of the stack.
         raise ValueError("nested too deeply")
@@ -182,4 +186,4 @@ def _weight(value: Any, depth: int = MAX_DEPTH) -> int:
     if ATOMS.issuperset(map(type, parts)):
         # To ask each part for its size would take twice as long as all the rest of a fill.
         return own + ATOM_OVERHEAD * len(parts) + len(marshal.dumps([*parts]))
-    return own + sum(_weight(part, depth - 1) for part in parts)
+    return own + sum(weight_of(part, depth - 1) for part in parts)
