@@ -89,7 +89,7 @@ class Forms:
             scope: dict[str, Any] = {"object_new": object.__new__, "of": kind}
             # As dataclasses makes its own methods; ten times as quick as a loop over the fields.
             head = "def maker(parts, object_new=object_new, of=of):"
-            exec(f"{head}\n    made = object_new(of)\n    {fields}= parts\n    return made\n", scope)  # noqa: S102
+            exec(f"{head}\n    made = object_new(of)\n    [{fields}] = parts\n    return made\n", scope)  # noqa: S102
             maker = self._makers[kind] = scope["maker"]
         return maker
 
