@@ -53,6 +53,7 @@ class PollyState(Coordination, Domains):
         self._keyspace = Keyspace(
             max_entries=bounds.local_entries,
             max_bytes=bounds.local_bytes,
+            spare_bytes=self.settings.spare_bytes,
             mirror=not self.settings.embedded,
         )
         self._channels = Channels()

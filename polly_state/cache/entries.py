@@ -44,7 +44,9 @@ class Entry(NamedTuple, Generic[T]):
 
     def apart(self, marks: bytes) -> Entry[None]:
         """All of it but the value; of *marks* that are the same, these."""
-        return self.around(None)._replace(marks=marks if marks == self.marks else self.marks)
+        _, expires, load_seconds, failed, own, created_ms, ends_ms, codec = self
+        own = marks if marks == own else own
+        return tuple.__new__(Entry, (None, expires, load_seconds, failed, own, created_ms, ends_ms, codec))
 
     def around(self, value: U) -> Entry[U]:
         """The same of a *value*."""

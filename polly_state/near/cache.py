@@ -6,9 +6,10 @@ import math
 import time
 from array import array
 from collections.abc import Callable
+from sys import getsizeof
 from typing import Final, NamedTuple
 
-from polly_state.near.forms import Forms, weight_of
+from polly_state.near.forms import Forms
 from polly_state.near.protocol import MISSING, Ticket
 from polly_state.near.sieve import OVERHEAD, Kept, Sieve
 
@@ -16,6 +17,8 @@ __all__ = ["NearCache", "NearStatistics"]
 
 #: Keys share places of invalidations in flight: by chance a read is not kept, which costs one more read.
 PLACES: Final = 1 << 14
+#: Bytes of what is kept beside a value, for each part; half of them are shared, or are numbers.
+ABOUT_PART: Final = 18
 
 
 class NearStatistics(NamedTuple):
@@ -137,7 +140,7 @@ class NearCache:
         if form is None or ends_at <= self._monotonic():
             self._sieve.remove(key)
             return
-        weight = OVERHEAD + len(key) + max(size, form.size) + weight_of(about)
+        weight = OVERHEAD + len(key) + max(size, form.size) + getsizeof(about) + ABOUT_PART * len(about)
         self._fills += self._sieve.put(Kept(key, form.value, form.renew, weight, ends_at, about=about))
 
     def attend(self, prefix: str, changed: Callable[[str | None], None]) -> None:

@@ -17,7 +17,7 @@ from sys import getsizeof
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-__all__ = ["Form", "Forms", "weight_of"]
+__all__ = ["Form", "Forms"]
 
 ATOMS: Final = frozenset((type(None), bool, int, float, str, bytes))
 FROZEN: Final = ATOMS | {date, datetime, time, timedelta, timezone, Decimal, UUID, complex}
@@ -52,17 +52,17 @@ class Forms:
         try:
             if kind in COPIES and ATOMS.issuperset(map(type, _parts(value))):
                 copy = COPIES[kind]
-                return Form(copy(value), copy, weight_of(value))
+                return Form(copy(value), copy, _weight(value))
             if isinstance(value, tuple) and hasattr(kind, "_make"):
                 return self._named(value)
             if _immutable(value):
-                return Form(value, None, weight_of(value))
+                return Form(value, None, _weight(value))
             if _plain(value):
                 packed = marshal.dumps(value)
                 return Form(packed, _unpack, getsizeof(packed))
             if _flat(value):
-                return Form(tuple(_parts(value)), self._maker(kind), weight_of(value))
-            return Form(_copied(value), _copied, weight_of(value))
+                return Form(tuple(_parts(value)), self._maker(kind), _weight(value))
+            return Form(_copied(value), _copied, _weight(value))
         except (AttributeError, TypeError, ValueError, RecursionError):
             return None
 
@@ -70,16 +70,16 @@ class Forms:
         """The form of a named tuple; often one part can be changed, such as a value beside what is known of it."""
         changing = [place for place, part in enumerate(value) if not _immutable(part)]
         if not changing:
-            return Form(value, None, weight_of(value))
+            return Form(value, None, _weight(value))
         if len(changing) > 1 or isinstance(value[changing[0]], tuple):
-            return Form(_copied(value), _copied, weight_of(value))
+            return Form(_copied(value), _copied, _weight(value))
         place = changing[0]
         inner = self.form_of(value[place])
         if inner is None:
             return None
         before, after = value[:place], value[place + 1 :]
         kept = (type(value), before, inner.value, inner.renew, after)
-        return Form(kept, _renamed, getsizeof(kept) + weight_of(before) + inner.size + weight_of(after))
+        return Form(kept, _renamed, getsizeof(kept) + _weight(before) + inner.size + _weight(after))
 
     def _maker(self, kind: type) -> Callable[[Any], object]:
         """What makes an object of a dataclass of its parts, whatever its class does with arguments."""
@@ -175,7 +175,7 @@ def _bare(kind: Any) -> bool:
     return bool(plain and hasattr(kind, "__dataclass_fields__"))
 
 
-def weight_of(value: Any, depth: int = MAX_DEPTH) -> int:
+def _weight(value: Any, depth: int = MAX_DEPTH) -> int:
     """Bytes of a value in memory, about. Raises `ValueError` for one that is nested too deeply."""
     if not depth:
         # It could be copied here, and not where there is less left of the stack.
@@ -186,4 +186,4 @@ def weight_of(value: Any, depth: int = MAX_DEPTH) -> int:
     if ATOMS.issuperset(map(type, parts)):
         # To ask each part for its size would take twice as long as all the rest of a fill.
         return own + ATOM_OVERHEAD * len(parts) + len(marshal.dumps([*parts]))
-    return own + sum(weight_of(part, depth - 1) for part in parts)
+    return own + sum(_weight(part, depth - 1) for part in parts)

@@ -299,6 +299,15 @@ async def test_the_bounds_are_those_of_the_settings(valkey_server):
         assert cached.near.statistics().entries == 3
 
 
+@pytest.mark.parametrize(("near", "most"), [(True, 100_000), (False, 200_000)])
+async def test_the_mirror_leaves_room_for_what_is_near(valkey_server, near, most):
+    bounds = Bounds(local_bytes=200_000, near_bytes=100_000)
+    async with state_at(valkey_server.url, namespace=secrets.token_hex(4), bounds=bounds, near=near) as state:
+        cache = state.cache.family("t", str, ttl=60)
+        await cache.set_many({number: "x" * 400 for number in range(300)})
+        assert most * 0.9 < state.statistics().local_bytes <= most
+
+
 def test_the_environment_sets_switch_and_bounds():
     found = Settings.from_env(
         {"POLLY_STATE_NEAR": "no", "POLLY_STATE_NEAR_ENTRIES": "7", "POLLY_STATE_NEAR_BYTES": "8"}
