@@ -105,11 +105,6 @@ class Settings:
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     bounds: Bounds = field(default_factory=Bounds)
 
-    @property
-    def spare_bytes(self) -> int:
-        """What the mirror leaves of ``local_bytes`` to what is near, and to writes while Redis is away."""
-        return min(self.bounds.near_bytes, self.bounds.local_bytes * 3 // 4) if self.near and not self.embedded else 0
-
     def __post_init__(self) -> None:
         if not NAMESPACE.fullmatch(self.namespace):
             raise ConfigurationError(f"namespace: {NAMESPACE_RULE}")

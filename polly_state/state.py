@@ -53,7 +53,7 @@ class PollyState(Coordination, Domains):
         self._keyspace = Keyspace(
             max_entries=bounds.local_entries,
             max_bytes=bounds.local_bytes,
-            spare_bytes=self.settings.spare_bytes,
+            spare_bytes=_spare_bytes(self.settings),
             mirror=not self.settings.embedded,
         )
         self._channels = Channels()
@@ -235,3 +235,9 @@ class PollyState(Coordination, Domains):
 def _prepare() -> None:
     import_module("polly_state.store.redis_stack")
     load_scripts()
+
+
+def _spare_bytes(settings: Settings) -> int:
+    """What the mirror leaves of ``local_bytes`` to what is near, and to writes that wait for Redis."""
+    bounds = settings.bounds
+    return 0 if settings.embedded or not settings.near else min(bounds.near_bytes, bounds.local_bytes * 3 // 4)

@@ -195,12 +195,3 @@ def test_a_password_in_the_wrong_variable_is_not_repeated():
         with pytest.raises(ConfigurationError) as refused:
             env(**{"REDIS_HOST": "h", name: secret})
         assert secret not in "".join(traceback.format_exception(refused.value))
-
-
-def test_a_mirror_leaves_room_for_what_is_near():
-    bounds = Bounds(local_bytes=1000, near_bytes=300)
-    remote = Settings.from_url("redis://localhost", namespace="n")
-    assert dataclasses.replace(remote, bounds=bounds).spare_bytes == 300
-    assert dataclasses.replace(remote, bounds=dataclasses.replace(bounds, near_bytes=5000)).spare_bytes == 750
-    assert dataclasses.replace(remote, bounds=bounds, near=False).spare_bytes == 0
-    assert Settings(bounds=bounds).spare_bytes == 0

@@ -101,13 +101,15 @@ class EntryCodec(Generic[T]):
             raise CorruptValue("what is stored is an entry of another version")
         if not (created + ends).isdigit():
             raise CorruptValue("what is stored is no entry of a cache; something else writes here")
-        if kind in (VALUE, VALUE_AGAIN):
-            value = self._value(payload)
+        # Most are of the first kind: the others are not compared with one by one.
+        if kind == VALUE:
+            value, failed = self._value(payload), False
+        elif kind == VALUE_AGAIN:
+            value, failed = self._value(payload), True
         elif kind in (NONE, NONE_AGAIN) and not payload:
-            value = None
+            value, failed = None, kind == NONE_AGAIN
         else:
             raise CorruptValue("what is stored is an entry of no known kind")
-        failed = kind in (VALUE_AGAIN, NONE_AGAIN)
         # Made without the detour over a NamedTuple's own way.
         return tuple.__new__(Entry, (value, fresh_until, taken, failed, marks, created, ends, self.number))
 

@@ -170,7 +170,7 @@ class Cache(Generic[T]):
                 entry = self._loading.fresh(found)
                 if entry is None:
                     return await self._sharing.load(key, found, lambda: loader(id), wanted_of(ttl, tags))
-                left = entry.expires - self._now()
+                left = found.left
                 if left < entry.load_seconds * UNLIKELY:
                     self._sharing.early(key, entry, left, lambda: loader(id), wanted_of(ttl, tags))
                 return entry.value

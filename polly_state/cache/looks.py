@@ -35,11 +35,13 @@ class Found(NamedTuple, Generic[T]):
     entry: Entry[T] | None
     marks: bytes
     answer: Answer[bytes | None] | None
+    left: float
+    """For how many seconds more it is fresh; 0 or less if it is not."""
 
 
-def found(entry: Entry[T] | None, marks: bytes, answer: Answer[bytes | None] | None) -> Found[T]:
+def found(entry: Entry[T] | None, marks: bytes, answer: Answer[bytes | None] | None, left: float) -> Found[T]:
     """The same, made without the detour over a NamedTuple's own way."""
-    return tuple.__new__(Found, (entry, marks, answer))
+    return tuple.__new__(Found, (entry, marks, answer, left))
 
 
 class Turn(NamedTuple, Generic[T]):

@@ -57,7 +57,7 @@ class Lookup(Generic[T]):
         if kept is None:
             return await self.fetch(key)
         about = kept.about
-        return found(about.around(kept.given()), about.marks, NEAR)
+        return found(about.around(kept.given()), about.marks, NEAR, about.expires - self._now())
 
     async def fetch(self, key: str) -> Found[T]:
         """The same, whatever is near."""
@@ -84,14 +84,14 @@ class Lookup(Generic[T]):
         marks = reading.of(self._name)
         content = None if answer is None else answer[0]
         if answer is None or content is None:
-            return found(None, marks, answer)
-        entry = self._read(content)
+            return found(None, marks, answer, 0.0)
+        entry, left = self._read(content)
         if entry is not None:
             if entry.marks != marks and not await markers.valid(entry.marks, marks):
                 entry = None
             elif near is not None and ticket is not None and answer.origin is Origin.REDIS:
                 near.fill(key, ticket, entry.value, len(content), entry.expires, about=entry.apart(marks))
-        return found(entry, marks, answer)
+        return found(entry, marks, answer, left)
 
     def fresh(self, found: Found[T]) -> Entry[T] | None:
         """The entry that was found if it is fresh; counts it as a hit, or as a miss."""
@@ -99,7 +99,7 @@ class Lookup(Generic[T]):
         if found.answer is NEAR:
             # It has been counted, and ends there when it expires.
             return entry
-        if entry is None or entry.expires <= self._now():
+        if entry is None or found.left <= 0:
             tally.misses += 1
             return None
         tally.hits += 1
@@ -171,7 +171,7 @@ class Lookup(Generic[T]):
 
     async def usable(self, content: bytes | None, marks: bytes) -> Entry[T] | None:
         """The entry in *content*, if it counts under the *marks* of the family now."""
-        entry = None if content is None else self._read(content)
+        entry = None if content is None else self._read(content)[0]
         if entry is None or entry.marks == marks or await self._markers.valid(entry.marks, marks):
             return entry
         return None
@@ -181,12 +181,14 @@ class Lookup(Generic[T]):
         self.tally.unreadable += 1
         self._shared.observe(CacheEntryUnreadable(self._name))
 
-    def _read(self, content: bytes) -> Entry[T] | None:
+    def _read(self, content: bytes) -> tuple[Entry[T] | None, float]:
+        """The entry in *content* unless it is past its end, and for how many seconds more it is fresh."""
         self.tally.bytes_read += len(content)
         try:
             entry = self.codec.decode(content)
         except CorruptValue:
             self.unreadable()
-            return None
+            return None, 0.0
         now = self._now()
-        return entry if entry.expires > now or entry.ends > now else None
+        left = entry.expires - now
+        return (entry, left) if left > 0 or entry.ends > now else (None, 0.0)

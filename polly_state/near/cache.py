@@ -153,7 +153,8 @@ class NearCache:
 
     def vouches(self, until: float) -> bool:
         """See `Near`."""
-        return self._monotonic() < min(self._until, until)
+        now = self._monotonic()
+        return now < self._until and now < until
 
     def drop(self, key: str) -> None:
         """See `Near`."""

@@ -60,8 +60,9 @@ class Forms:
             if _plain(value):
                 packed = marshal.dumps(value)
                 return Form(packed, _unpack, getsizeof(packed))
-            if _flat(value):
-                return Form(tuple(_parts(value)), self._maker(kind), _weight(value))
+            parts = _flat(value)
+            if parts is not None:
+                return Form(parts, self._maker(kind), _weight(parts))
             return Form(_copied(value), _copied, _weight(value))
         except (AttributeError, TypeError, ValueError, RecursionError):
             return None
@@ -133,12 +134,14 @@ def _frozen_dataclass(kind: type) -> bool:
     return parameters is not None and parameters.frozen and _bare(kind)
 
 
-def _flat(value: object) -> bool:
-    """Whether it is a dataclass that can be changed, of parts that can not."""
+def _flat(value: object) -> tuple[object, ...] | None:
+    """The parts of a dataclass that can be changed, if they can not."""
     kind = type(value)
     if not _bare(kind) or kind.__setattr__ is not object.__setattr__:
-        return False
-    return all(_immutable(part) for part in _parts(value))
+        return None
+    parts = tuple(_parts(value))
+    flat = ATOMS.issuperset(map(type, parts)) or all(_immutable(part) for part in parts)
+    return parts if flat else None
 
 
 def _plain(value: object) -> bool:
