@@ -108,10 +108,7 @@ class Cache(Generic[T]):
 
     async def get_many(self, ids: Iterable[I]) -> dict[I, T | None]:
         """The fresh values there are, in one round trip."""
-        wanted = list(ids)
-        found = await asyncio.gather(*(self._loading.look(self._key(each)) for each in wanted))
-        entries = {name: self._loading.fresh(each) for name, each in zip(wanted, found, strict=True)}
-        return {name: entry.value for name, entry in entries.items() if entry is not None}
+        return {**await self._fresh({each: self._key(each) for each in ids})}
 
     async def set_many(
         self, values: Mapping[I, T], *, ttl: Ttl | None = None, tags: Iterable[str] = ()
@@ -194,9 +191,7 @@ class Cache(Generic[T]):
         Ids that it leaves out are left out here. Raises as `get_or_load` does.
         """
         keys, wanted = {each: self._key(each) for each in ids}, wanted_of(ttl, tags)
-        looks = await asyncio.gather(*map(self._loading.look, keys.values()))
-        entries = {name: self._loading.fresh(each) for name, each in zip(keys, looks, strict=True)}
-        found = {name: entry.value for name, entry in entries.items() if entry is not None}
+        found = await self._fresh(keys)
         missing = {each: key for each, key in keys.items() if each not in found}
         if missing:
             marks = await self._shared.markers.current(self.name, wanted.tags)
@@ -228,6 +223,10 @@ class Cache(Generic[T]):
             self._shared.flights.detach(key)
         with writing(self._shared.near, *keys):
             return await self._shared.store.execute_many(commands)
+
+    async def _fresh(self, keys: Mapping[I, str]) -> dict[I, T]:
+        entries = await self._loading.fresh_many(keys.values())
+        return {name: entry.value for name, entry in zip(keys, entries, strict=True) if entry is not None}
 
     def _labelled(self, found: Found[T]) -> Cached[T]:
         entry, answer = found.entry, found.answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from polly_state.cache.entries import Entry, EntryCodec
@@ -53,11 +54,14 @@ class Lookup(Generic[T]):
 
     async def look(self, key: str) -> Found[T]:
         """The entry at *key* as it is stored, unless it is invalid or past its end."""
-        kept = self.near(key)
-        if kept is None:
-            return await self.fetch(key)
-        about = kept.about
-        return found(about.around(kept.given()), about.marks, NEAR, about.expires - self._now())
+        return self._near_found(key) or await self.fetch(key)
+
+    async def fresh_many(self, keys: Collection[str]) -> list[Entry[T] | None]:
+        """The entry at each of the *keys* if it is fresh, in one round trip for those that are not near."""
+        looks = [self._near_found(key) for key in keys]
+        asked = [self.fetch(key) for key, look in zip(keys, looks, strict=True) if look is None]
+        answers = iter(await asyncio.gather(*asked))
+        return [self.fresh(next(answers) if look is None else look) for look in looks]
 
     async def fetch(self, key: str) -> Found[T]:
         """The same, whatever is near."""
@@ -133,6 +137,13 @@ class Lookup(Generic[T]):
         self.tally.near_hits += 1
         self.tally.stale += kept.about.failed
         return kept
+
+    def _near_found(self, key: str) -> Found[T] | None:
+        kept = self.near(key)
+        if kept is None:
+            return None
+        about = kept.about
+        return found(about.around(kept.given()), about.marks, NEAR, about.expires - self._now())
 
     def _proof(self, about: Entry[None]) -> int | None:
         """A number that proves for as long as nothing changes that an entry counts; 0 if it does now, None if not."""

@@ -95,6 +95,26 @@ async def test_others_are_near_as_well(told, id):
     assert told.commands == before
 
 
+async def test_of_several_only_those_that_are_not_near_are_asked_for(told):
+    await told.mine.set_many({number: f"v{number}" for number in range(10)})
+    for number in range(0, 10, 2):
+        await told.proven(number)
+    before, counted = told.commands, told.mine.statistics()
+    assert await told.mine.get_many(range(11)) == {number: f"v{number}" for number in range(10)}
+    assert told.commands - before == 6
+    found = told.mine.statistics()
+    assert [found.hits - counted.hits, found.near_hits - counted.near_hits, found.misses - counted.misses] == [10, 5, 1]
+
+
+async def test_nobody_shares_a_value_with_another_name_of_its_id(told):
+    lists = told.here.family("lists", list[int], lifetime=STALE)
+    await lists.set(5, [1])
+    for _ in range(3):
+        found = await lists.get_many([5, "5"])
+        found[5].append(2)
+        assert found["5"] == [1]
+
+
 class Loud(str):
     __slots__ = ()
 
