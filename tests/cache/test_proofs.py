@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -270,3 +271,50 @@ async def test_a_read_of_the_markers_that_was_overtaken_is_not_known(told):
     assert known.told() is None
     assert await told.mine.get(1) == "v"
     assert known.told() is not None
+
+
+IDS = [1, "1a", "a", ("a", "b"), "a:b", "a%3Ab", "ü"]
+TAGS = ["t", "u"]
+
+
+def step(told, lots):
+    """What may happen between two looks, as a coroutine, and the keys by which it is told of."""
+    one, tag, space = lots.choice(IDS), lots.choice(TAGS), told.namespace
+    families, mark = f"{space}:cache-markers:{{families}}", f"{space}:cache-tags:{{{tag}}}"
+    some = lots.sample(TAGS, lots.randrange(3))
+    filled = {each: f"v{lots.random()}" for each in IDS}
+    make, keys = lots.choice(
+        [
+            *[(lambda: told.theirs.set_many(filled, tags=some), map(told.mine._key, IDS))] * 12,
+            (lambda: told.theirs.set(one, None), [told.mine._key(one)]),
+            (lambda: told.theirs.delete(one), [told.mine._key(one)]),
+            (told.theirs.invalidate, [families]),
+            (told.there.invalidate_all, [families]),
+            *[(lambda: told.there.invalidate_tag(tag), [mark])] * 3,
+            (lambda: told.mine.set(one, "mine", tags=some), []),
+            (lambda: told.here.invalidate_tag(tag), []),
+            (told.mine.invalidate, []),
+        ]
+    )
+    return make(), keys
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_who_is_told_of_all_gives_what_redis_has(told, seed):
+    lots = random.Random(seed)
+    told.near.trust(float("inf"))
+    texts = told.mine.of(str | None)
+    for _ in range(120):
+        happening, keys = step(told, lots)
+        await happening
+        for key in keys:
+            told.near.invalidate(key)
+        if lots.random() < 0.05:
+            lots.choice([told.near.flush, told.near.distrust])()
+            told.near.trust(float("inf"))
+        cache, asked = lots.choice([told.mine, told.mine, texts]), lots.choices(IDS, k=20)
+        expected = await told.theirs.get_many(asked)
+        for each in asked:
+            assert await cache.get(each) == expected.get(each)
+        assert await cache.get_many(asked) == expected
+    assert told.mine.statistics().near_hits > 500
