@@ -13,8 +13,9 @@ from polly_state.errors import LocalStoreFull
 
 __all__ = ["FENCE", "NO_STAMPS", "TOMBSTONE", "Content", "Entries", "Entry", "Kind"]
 
-ENTRY_OVERHEAD: Final = 200
-STAMP_SIZE: Final = 120
+#: Bytes that an entry and a stamp were found to take in memory, beside key and content.
+ENTRY_OVERHEAD: Final = 400
+STAMP_SIZE: Final = 200
 STAMP_LENGTH: Final = 24
 SWEEP_INTERVAL: Final = 1.0
 SWEEP_STAMPS: Final = 128
@@ -53,16 +54,17 @@ class Kind(Enum):
 class Entry:
     """What is known of one key."""
 
-    __slots__ = ("content", "content_size", "expires_at", "kind", "learned_at", "size", "stamps", "whole")
+    __slots__ = ("content", "expires_at", "kind", "learned_at", "noted", "parts_size", "size", "whole")
 
     def __init__(self, content: Content, learned_at: float) -> None:
         self.content = content
         self.kind = Kind.STRING
         self.learned_at = learned_at
         self.expires_at: float | None = None
-        self.stamps: dict[str, str] = {}
+        self.noted: dict[str, str] | None = None
+        """The `stamps`, if there are any: most have none, and there are many of them."""
         self.whole = True
-        self.content_size = 0
+        self.parts_size = 0
         self.size = 0
 
     @property
@@ -73,12 +75,34 @@ class Entry:
         # What has gone was mostly put before what is there.
         return any(content is not None for content in reversed(self.content.values()))
 
+    @property
+    def content_size(self) -> int:
+        """Bytes of what is at the key, as they are counted."""
+        return len(self.content) if isinstance(self.content, bytes) else self.parts_size
+
+    @property
+    def stamps(self) -> Mapping[str, str]:
+        """The stamps of its writes, by slot."""
+        return NO_STAMPS if self.noted is None else self.noted
+
+    def stamp(self, stamps: Mapping[str, str]) -> None:
+        """Note *stamps* by slot."""
+        if self.noted is not None:
+            self.noted.update(stamps)
+        elif stamps:
+            self.noted = dict(stamps)
+
+    def unstamp(self, slot: str) -> None:
+        """Have no stamp for this slot."""
+        if self.noted is not None:
+            self.noted.pop(slot, None)
+
     def copy(self) -> Entry:
         """The same, apart from this one."""
         twin = Entry(dict(self.content) if isinstance(self.content, dict) else self.content, self.learned_at)
-        for slot in ("content_size", "expires_at", "kind", "size", "whole"):
+        for slot in ("expires_at", "kind", "parts_size", "size", "whole"):
             setattr(twin, slot, getattr(self, slot))
-        twin.stamps = dict(self.stamps)
+        twin.stamp(self.stamps)
         return twin
 
 
@@ -90,6 +114,7 @@ class Entries:
         *,
         max_entries: int = 100_000,
         max_bytes: int = 64 * 1024 * 1024,
+        spare_bytes: int = 0,
         mirror: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -99,6 +124,7 @@ class Entries:
         self._pinned_size = 0
         self._max_entries = max_entries
         self._max_bytes = max_bytes
+        self._common_bytes = max_bytes - spare_bytes
         self._recent: OrderedDict[str, Entry] = OrderedDict()
         self._pinned: dict[str, Entry] = {}
         self._swept_at = float("-inf")
@@ -130,9 +156,9 @@ class Entries:
         if key in self._pinned:
             self._pinned_size += growth
         self.size += growth
-        entry.size, entry.content_size = size, content_size
+        entry.size, entry.parts_size = size, content_size
         entry.learned_at = self.now()
-        entry.stamps.update(stamps)
+        entry.stamp(stamps)
         if due:
             self._drop_old_stamps(entry, max(filter(_is_stamp, stamps.values()), default=""))
         if durable and not self.mirror:
@@ -189,7 +215,7 @@ class Entries:
         prefix, parts = entry.kind.prefix, entry.content if isinstance(entry.content, dict) else ()
         held = set[str]() if prefix is None else {prefix + part for part in parts}
         oldest = f"{int(newest[:12], 16) - int(TOMBSTONE * 1000):012x}"
-        entry.stamps = {
+        entry.noted = {
             slot: each for slot, each in entry.stamps.items() if slot in held or each >= oldest or not _is_stamp(each)
         }
 
@@ -204,21 +230,19 @@ class Entries:
             raise LocalStoreFull("the local store is at its bounds; raise local_entries or local_bytes, or delete some")
         if own is not None:
             self._recent.move_to_end(key)
-        while not self._fits(growth, new=new):
+        while len(self._recent) > (own is not None) and not self._fits(growth, new=new):
             self.size -= self._recent.popitem(last=False)[1].size
 
     def _fits(self, growth: int, *, new: bool) -> bool:
-        return len(self) + new <= self._max_entries and self.size + growth <= self._max_bytes
+        return len(self) + new <= self._max_entries and self.size + growth <= self._common_bytes
 
     def _drop_lapsed(self) -> None:
         now = self.now()
         if now < self._swept_at + SWEEP_INTERVAL:
             return
         self._swept_at = now
-        lapsed = [
-            key for key, entry in self._pinned.items() if entry.expires_at is not None and entry.expires_at <= now
-        ]
-        for key in lapsed:
+        ends = ((key, entry.expires_at) for key, entry in self._pinned.items())
+        for key in [key for key, end in ends if end is not None and end <= now]:
             self.forget(key)
 
 

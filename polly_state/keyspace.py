@@ -10,7 +10,7 @@ from polly_state.errors import CommandRejected
 
 __all__ = ["Entry", "Keyspace", "Kind"]
 
-PART_OVERHEAD: Final = 100
+PART_OVERHEAD: Final = 130
 
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
@@ -21,7 +21,8 @@ class Keyspace(Entries):
     As an *authority* it is all there is: a key it does not hold does not exist, durable entries are never dropped,
     and a write over the bounds raises `LocalStoreFull`. As a *mirror* it remembers what was last seen of a larger
     whole: a key it does not hold is unknown, and only pinned entries are safe from being dropped.
-    Ordinary entries are dropped least recently used first. The clock is in seconds.
+    Ordinary entries are dropped least recently used first, and take none of the *spare_bytes*, which are for those that
+    are not dropped. The clock is in seconds.
     """
 
     def entry(self, key: str) -> Entry | None:
@@ -74,6 +75,7 @@ class Keyspace(Entries):
         """Hold a string, whatever was there. Raises `LocalStoreFull` over the bounds."""
         entry = self.claim(key, len(content), stamps, durable=durable)
         entry.content = content
+        entry.parts_size = 0
         entry.kind = Kind.STRING
         entry.whole = True
         entry.expires_at = expires_at

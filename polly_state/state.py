@@ -53,6 +53,7 @@ class PollyState(Coordination, Domains):
         self._keyspace = Keyspace(
             max_entries=bounds.local_entries,
             max_bytes=bounds.local_bytes,
+            spare_bytes=_spare_bytes(self.settings),
             mirror=not self.settings.embedded,
         )
         self._channels = Channels()
@@ -236,3 +237,9 @@ def _prepare(settings: Settings) -> None:
     if settings.address is not None and settings.address.cluster:
         import_module("polly_state.cluster")
     load_scripts()
+
+
+def _spare_bytes(settings: Settings) -> int:
+    """What the mirror leaves of ``local_bytes`` to what is near, and to writes that wait for Redis."""
+    bounds = settings.bounds
+    return 0 if settings.embedded or not settings.near else min(bounds.near_bytes, bounds.local_bytes * 3 // 4)

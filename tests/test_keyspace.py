@@ -177,7 +177,7 @@ def test_what_is_there_can_still_be_changed_when_the_store_is_full():
 
 
 def test_growing_over_the_bytes_is_refused_and_the_old_value_stays():
-    bench = LocalBench(max_bytes=2000)
+    bench = LocalBench(max_bytes=2500)
     SetRegister("a", bench.stamp(), b"1" * 900).apply(bench.keyspace)
     PatchFields("h", bench.stamp(), {"x": b"1"}).apply(bench.keyspace)
     with pytest.raises(LocalStoreFull):
@@ -209,6 +209,37 @@ def test_caches_make_room_for_what_is_durable_and_the_least_used_goes_first():
         SetRegister(key, bench.stamp(), b"1").apply(bench.keyspace)
     assert Get("durable").apply(bench.keyspace) == b"1"
     assert [Get(key).apply(bench.keyspace) for key in "abcd"] == [None] * 4
+
+
+def mirror_with_spare_bytes(pinned=0):
+    mirror = Keyspace(mirror=True, max_bytes=100_000, spare_bytes=60_000, clock=Clock())
+    for number in range(pinned):
+        mirror.put(f"pinned-{number}", b"1" * 400)
+        mirror.pin(f"pinned-{number}")
+    return mirror
+
+
+def test_what_may_be_dropped_leaves_the_spare_bytes_alone():
+    mirror = mirror_with_spare_bytes()
+    for number in range(200):
+        mirror.put(f"cached-{number}", b"1" * 400)
+        assert mirror.size <= 40_000
+    assert len(mirror) > 40
+    assert mirror.string("cached-199") == b"1" * 400
+
+
+def test_what_stays_may_take_them():
+    mirror = mirror_with_spare_bytes(100)
+    assert 80_000 < mirror.size <= 100_000
+    mirror.put("cached", b"1" * 400)
+    mirror.put("cached", b"1" * 500)
+    assert mirror.string("cached") == b"1" * 500
+    assert mirror.string("pinned-0") == b"1" * 400
+    mirror.put("other", b"1" * 400)
+    # There is room for no more than is asked for.
+    assert [mirror.entry(key) is None for key in ("cached", "other")] == [True, False]
+    with pytest.raises(LocalStoreFull):
+        mirror.put("cached", b"1" * 20_000)
 
 
 def test_nothing_is_dropped_for_a_write_that_is_refused_anyway():

@@ -16,6 +16,7 @@ from polly_state.structures import Codec
 __all__ = ["Entry", "EntryCodec"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 MAGIC: Final = b"pc1"
 PARTS: Final = 7
@@ -40,6 +41,16 @@ class Entry(NamedTuple, Generic[T]):
     """See `ends`; the same."""
     codec: int = 0
     """Which codec has made the value of it, for handles of other types on the same family."""
+
+    def apart(self, marks: bytes) -> Entry[None]:
+        """All of it but the value; of *marks* that are the same, these."""
+        _, expires, load_seconds, failed, own, created_ms, ends_ms, codec = self
+        own = marks if marks == own else own
+        return tuple.__new__(Entry, (None, expires, load_seconds, failed, own, created_ms, ends_ms, codec))
+
+    def around(self, value: U) -> Entry[U]:
+        """The same of a *value*."""
+        return tuple.__new__(Entry, (value, *self[1:]))
 
     @property
     def created(self) -> float:
@@ -90,13 +101,15 @@ class EntryCodec(Generic[T]):
             raise CorruptValue("what is stored is an entry of another version")
         if not (created + ends).isdigit():
             raise CorruptValue("what is stored is no entry of a cache; something else writes here")
-        if kind in (VALUE, VALUE_AGAIN):
-            value = self._value(payload)
+        # Most are of the first kind: the others are not compared with one by one.
+        if kind == VALUE:
+            value, failed = self._value(payload), False
+        elif kind == VALUE_AGAIN:
+            value, failed = self._value(payload), True
         elif kind in (NONE, NONE_AGAIN) and not payload:
-            value = None
+            value, failed = None, kind == NONE_AGAIN
         else:
             raise CorruptValue("what is stored is an entry of no known kind")
-        failed = kind in (VALUE_AGAIN, NONE_AGAIN)
         # Made without the detour over a NamedTuple's own way.
         return tuple.__new__(Entry, (value, fresh_until, taken, failed, marks, created, ends, self.number))
 

@@ -62,8 +62,8 @@ class Cache(Generic[T]):
         self.name = Family(shared.namespace, name).name
         self._shared = shared
         self._tally = tally
-        self._key = Family(shared.namespace, f"cache.{name}").key
         self._loading: Loading[T] = Loading(shared, name, shared.codec(declared, dictionary), lifetime, tally)
+        self._key = self._loading.family.key
         self._dictionary = dictionary
         self._sharing = Sharing(shared, self._loading)
         self._now = shared.store.clock.now
@@ -78,19 +78,20 @@ class Cache(Generic[T]):
 
     async def get(self, id: Id) -> T | None:
         """The value if it is fresh, else None; `read` tells a cached None from a miss, and an outage from both."""
-        key = self._key(id)
-        entry = self._loading.near(key)
-        if entry is not None:
-            self._tally.hits += 1
-            self._tally.stale += entry.failed
-            return entry.value
-        entry = self._counted((await self._loading.fetch(key)).entry)
-        return None if entry is None else entry.value
+        kept = self._loading.held(id)
+        if kept is None:
+            key = self._key(id)
+            kept = self._loading.near(key)
+            if kept is None:
+                entry = self._loading.fresh(await self._loading.fetch(key))
+                return None if entry is None else entry.value
+        value: T = kept.given()
+        return value
 
     async def read(self, id: Id) -> Cached[T]:
         """What there is, stale or not, and where it comes from; `Origin.DEFAULT` if that could not be found out."""
         found = await self._loading.look(self._key(id))
-        self._counted(found.entry)
+        self._loading.fresh(found)
         return self._labelled(found)
 
     async def set(self, id: Id, value: T, *, ttl: Ttl | None = None, tags: Iterable[str] = ()) -> Ack:
@@ -107,10 +108,7 @@ class Cache(Generic[T]):
 
     async def get_many(self, ids: Iterable[I]) -> dict[I, T | None]:
         """The fresh values there are, in one round trip."""
-        wanted = list(ids)
-        found = await asyncio.gather(*(self._loading.look(self._key(each)) for each in wanted))
-        entries = {name: self._counted(each.entry) for name, each in zip(wanted, found, strict=True)}
-        return {name: entry.value for name, entry in entries.items() if entry is not None}
+        return {**await self._fresh({each: self._key(each) for each in ids})}
 
     async def set_many(
         self, values: Mapping[I, T], *, ttl: Ttl | None = None, tags: Iterable[str] = ()
@@ -160,20 +158,25 @@ class Cache(Generic[T]):
             UnsupportedValue: It gave something that would not come back equal, or is too large.
             RuntimeError: It asked the cache for its own key, directly or by way of other loaders.
         """
-        key = self._key(id)
-        entry = self._loading.near(key)
-        if entry is not None:
-            self._tally.hits += 1
-            self._tally.stale += entry.failed
-        else:
-            found = await self._loading.fetch(key)
-            entry = self._counted(found.entry)
-            if entry is None:
-                return await self._sharing.load(key, found, lambda: loader(id), wanted_of(ttl, tags))
-        left = entry.expires - self._now()
-        if left < entry.load_seconds * UNLIKELY:
-            self._sharing.early(key, entry, left, lambda: loader(id), wanted_of(ttl, tags))
-        return entry.value
+        kept = self._loading.held(id)
+        if kept is None:
+            key = self._key(id)
+            kept = self._loading.near(key)
+            if kept is None:
+                found = await self._loading.fetch(key)
+                entry = self._loading.fresh(found)
+                if entry is None:
+                    return await self._sharing.load(key, found, lambda: loader(id), wanted_of(ttl, tags))
+                left = found.left
+                if left < entry.load_seconds * UNLIKELY:
+                    self._sharing.early(key, entry, left, lambda: loader(id), wanted_of(ttl, tags))
+                return entry.value
+        about: Entry[None] = kept.about
+        left = about.expires - self._now()
+        if left < about.load_seconds * UNLIKELY:
+            self._sharing.early(self._key(id), about, left, lambda: loader(id), wanted_of(ttl, tags))
+        value: T = kept.given()
+        return value
 
     async def get_or_load_many(
         self,
@@ -188,9 +191,7 @@ class Cache(Generic[T]):
         Ids that it leaves out are left out here. Raises as `get_or_load` does.
         """
         keys, wanted = {each: self._key(each) for each in ids}, wanted_of(ttl, tags)
-        looks = await asyncio.gather(*map(self._loading.look, keys.values()))
-        entries = {name: self._counted(each.entry) for name, each in zip(keys, looks, strict=True)}
-        found = {name: entry.value for name, entry in entries.items() if entry is not None}
+        found = await self._fresh(keys)
         missing = {each: key for each, key in keys.items() if each not in found}
         if missing:
             marks = await self._shared.markers.current(self.name, wanted.tags)
@@ -223,14 +224,9 @@ class Cache(Generic[T]):
         with writing(self._shared.near, *keys):
             return await self._shared.store.execute_many(commands)
 
-    def _counted(self, entry: Entry[T] | None) -> Entry[T] | None:
-        """The entry if it is fresh."""
-        if entry is None or entry.expires <= self._now():
-            self._tally.misses += 1
-            return None
-        self._tally.hits += 1
-        self._tally.stale += entry.failed
-        return entry
+    async def _fresh(self, keys: Mapping[I, str]) -> dict[I, T]:
+        entries = await self._loading.fresh_many(keys.values())
+        return {name: entry.value for name, entry in zip(keys, entries, strict=True) if entry is not None}
 
     def _labelled(self, found: Found[T]) -> Cached[T]:
         entry, answer = found.entry, found.answer

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from polly_state.cache.entries import Entry
 from polly_state.lifetime import MAX_CACHED
-from polly_state.store import Answer
+from polly_state.store import Ack, Answer, Origin
 from polly_state.structures import Ttl, seconds
 
-__all__ = ["Found", "Turn", "Wanted", "found", "wanted_of"]
+__all__ = ["NEAR", "Found", "Turn", "Wanted", "found", "wanted_of"]
 
 T = TypeVar("T")
+
+NEAR: Final = Answer[bytes | None](None, Origin.NEAR, Ack.REMOTE)
+"""The answer of what this process holds, and Redis vouches for."""
 
 
 class Wanted(NamedTuple):
@@ -32,11 +35,13 @@ class Found(NamedTuple, Generic[T]):
     entry: Entry[T] | None
     marks: bytes
     answer: Answer[bytes | None] | None
+    left: float
+    """For how many seconds more it is fresh; 0 or less if it is not."""
 
 
-def found(entry: Entry[T] | None, marks: bytes, answer: Answer[bytes | None] | None) -> Found[T]:
+def found(entry: Entry[T] | None, marks: bytes, answer: Answer[bytes | None] | None, left: float) -> Found[T]:
     """The same, made without the detour over a NamedTuple's own way."""
-    return tuple.__new__(Found, (entry, marks, answer))
+    return tuple.__new__(Found, (entry, marks, answer, left))
 
 
 class Turn(NamedTuple, Generic[T]):

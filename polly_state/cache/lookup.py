@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Generic, TypeVar
+import math
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from polly_state.cache.entries import Entry, EntryCodec
-from polly_state.cache.looks import Found, Wanted, found
-from polly_state.cache.markers import Reading
+from polly_state.cache.known import Proofs
+from polly_state.cache.looks import NEAR, Found, Wanted, found
+from polly_state.cache.reading import Reading
 from polly_state.cache.shared import Shared
 from polly_state.cache.statistics import Tally
 from polly_state.commands import Get
@@ -18,13 +21,15 @@ from polly_state.errors import (
 )
 from polly_state.events import CacheEntryUnreadable
 from polly_state.lifetime import Lifetime
-from polly_state.store import Ack, Answer, Origin
+from polly_state.store import Answer, Origin
+from polly_state.structures import Family, Id
+
+if TYPE_CHECKING:
+    from polly_state.near.sieve import Kept
 
 __all__ = ["Lookup"]
 
 T = TypeVar("T")
-
-NEAR: Final = Answer[bytes | None](None, Origin.NEAR, Ack.REMOTE)
 
 
 class Lookup(Generic[T]):
@@ -34,6 +39,8 @@ class Lookup(Generic[T]):
         self.lifetime = lifetime
         self.tally = tally
         self.codec = codec
+        self.family = Family(shared.namespace, f"cache.{name}")
+        self._prefix = self.family.prefix
         self._shared = shared
         self._store = shared.store
         self._execute = shared.store.execute
@@ -41,18 +48,26 @@ class Lookup(Generic[T]):
         self._name = name
         self._now = shared.store.clock.now
         self._number = codec.number
+        # What is never kept near bears no proof.
+        self._proofs = shared.markers.known.proofs(codec.number) if lifetime.near else Proofs()
         self._keeps = lifetime.near
 
     async def look(self, key: str) -> Found[T]:
         """The entry at *key* as it is stored, unless it is invalid or past its end."""
-        entry = self.near(key)
-        return await self.fetch(key) if entry is None else found(entry, entry.marks, NEAR)
+        return self._near_found(key) or await self.fetch(key)
+
+    async def fresh_many(self, keys: Collection[str]) -> list[Entry[T] | None]:
+        """The entry at each of the *keys* if it is fresh, in one round trip for those that are not near."""
+        looks = [self._near_found(key) for key in keys]
+        asked = [self.fetch(key) for key, look in zip(keys, looks, strict=True) if look is None]
+        answers = iter(await asyncio.gather(*asked))
+        return [self.fresh(next(answers) if look is None else look) for look in looks]
 
     async def fetch(self, key: str) -> Found[T]:
         """The same, whatever is near."""
         markers, near = self._markers, self._shared.near if self._keeps else None
         ticket = None if near is None else near.begin(key)
-        known = markers.known
+        known = markers.known.reading
         reading = markers.reading if known is None else known
         if reading is None:
             answer, reading = await self._led(key)
@@ -67,38 +82,81 @@ class Lookup(Generic[T]):
                 answer = None
             if known is not None:
                 # Perhaps another one by now.
-                reading = markers.told() or await markers.read()
+                reading = markers.known.told() or await markers.read()
             elif not reading.done and not await reading.wait():
                 reading = await markers.read()
         marks = reading.of(self._name)
         content = None if answer is None else answer[0]
         if answer is None or content is None:
-            return found(None, marks, answer)
-        entry = self._read(content)
+            return found(None, marks, answer, 0.0)
+        entry, left = self._read(content)
         if entry is not None:
             if entry.marks != marks and not await markers.valid(entry.marks, marks):
                 entry = None
             elif near is not None and ticket is not None and answer.origin is Origin.REDIS:
-                near.fill(key, ticket, entry, len(content), entry.expires)
-        return found(entry, marks, answer)
+                near.fill(key, ticket, entry.value, len(content), entry.expires, about=entry.apart(marks))
+        return found(entry, marks, answer, left)
 
-    def near(self, key: str) -> Entry[T] | None:
-        """The fresh entry that this process holds and Redis vouches for; asks nobody."""
-        near = self._shared.near if self._keeps else None
-        if near is None:
+    def fresh(self, found: Found[T]) -> Entry[T] | None:
+        """The entry that was found if it is fresh; counts it as a hit, or as a miss."""
+        entry, tally = found.entry, self.tally
+        if found.answer is NEAR:
+            # It has been counted, and ends there when it expires.
+            return entry
+        if entry is None or found.left <= 0:
+            tally.misses += 1
             return None
-        # No further call than is needed: each is a tenth of such a hit.
-        entry = near.get(key)
-        if not isinstance(entry, Entry) or entry.codec != self._number:
-            return None
-        known = self._markers.told()
-        if known is None:
-            return None
-        marks = known.of(self._name)
-        if entry.marks != marks and not self._markers.near_valid(entry.marks, marks):
-            return None
-        self.tally.near_hits += 1
+        tally.hits += 1
+        tally.stale += entry.failed
         return entry
+
+    def held(self, id: Id) -> Kept | None:
+        """What is `near` of *id*, if it was found to count there and no marker has changed since."""
+        proofs = self._proofs
+        near = proofs.near
+        # The text of a tuple, or of a class of one's own, may be that of another id.
+        if near is None or not (type(id) is str or type(id) is int):
+            return None
+        kept = near.proven(f"{self._prefix}{id}}}", proofs.untagged, proofs.tagged)
+        if kept is not None:
+            self.tally.near_hits += 1
+        return kept
+
+    def near(self, key: str) -> Kept | None:
+        """What this process holds of a fresh entry, and Redis vouches for; asks nobody, and counts as a hit."""
+        proofs = self._proofs
+        kept = None if proofs.near is None else proofs.near.held(key)
+        if kept is None or kept.about.codec != self._number:
+            return None
+        if abs(kept.proof) not in (proofs.untagged, proofs.tagged):
+            proof = self._proof(kept.about)
+            if proof is None:
+                return None
+            # It counts for `held` as well if the id stands in the key as it is.
+            kept.proof = proof if self.family.plain(key) else -proof
+        self.tally.near_hits += 1
+        self.tally.stale += kept.about.failed
+        return kept
+
+    def _near_found(self, key: str) -> Found[T] | None:
+        kept = self.near(key)
+        if kept is None:
+            return None
+        about = kept.about
+        return found(about.around(kept.given()), about.marks, NEAR, about.expires - self._now())
+
+    def _proof(self, about: Entry[None]) -> int | None:
+        """A number that proves for as long as nothing changes that an entry counts; 0 if it does now, None if not."""
+        reading = self._markers.known.told()
+        if reading is None:
+            return None
+        marks = reading.of(self._name)
+        untagged = about.marks == marks
+        if not untagged and not self._markers.near_valid(about.marks, marks):
+            return None
+        if about.failed or reading.until < math.inf:
+            return 0
+        return self._proofs.untagged if untagged else self._proofs.tagged
 
     async def _led(self, key: str) -> tuple[Answer[bytes | None] | None, Reading]:
         # The markers go first: their reply is there before those that others wait for.
@@ -124,7 +182,7 @@ class Lookup(Generic[T]):
 
     async def usable(self, content: bytes | None, marks: bytes) -> Entry[T] | None:
         """The entry in *content*, if it counts under the *marks* of the family now."""
-        entry = None if content is None else self._read(content)
+        entry = None if content is None else self._read(content)[0]
         if entry is None or entry.marks == marks or await self._markers.valid(entry.marks, marks):
             return entry
         return None
@@ -134,12 +192,14 @@ class Lookup(Generic[T]):
         self.tally.unreadable += 1
         self._shared.observe(CacheEntryUnreadable(self._name))
 
-    def _read(self, content: bytes) -> Entry[T] | None:
+    def _read(self, content: bytes) -> tuple[Entry[T] | None, float]:
+        """The entry in *content* unless it is past its end, and for how many seconds more it is fresh."""
         self.tally.bytes_read += len(content)
         try:
             entry = self.codec.decode(content)
         except CorruptValue:
             self.unreadable()
-            return None
+            return None, 0.0
         now = self._now()
-        return entry if entry.expires > now or entry.ends > now else None
+        left = entry.expires - now
+        return (entry, left) if left > 0 or entry.ends > now else (None, 0.0)

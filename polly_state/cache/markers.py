@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
+from polly_state.cache.known import Known
+from polly_state.cache.reading import ABSENT, EVERYTHING, UNKNOWN, Reading
 from polly_state.cache.writing import writing
 from polly_state.commands import Command, Get, GetFields, PatchFields, SetRegister
 from polly_state.errors import StateError, StateUnavailable
@@ -23,59 +25,12 @@ from polly_state.structures import Family
 if TYPE_CHECKING:
     from polly_state.near import Near
 
-__all__ = ["Markers", "Reading"]
+__all__ = ["Markers"]
 
-ABSENT, UNKNOWN = b"-", b"?"
-EVERYTHING: Final = "*"
+MARKS: Final = "cache-"
 #: Longer than any entry lives: an entry from before a tag's first marker must not come to life when that is gone.
 TAG_TTL: Final = 2 * MAX_CACHED
 MAX_REMEMBERED: Final = 10_000
-
-
-class Reading:
-    """One read of the markers of all families, for whoever began to ask in one turn of the event loop.
-
-    What was invalidated before any of them asked is in it: nobody can hear of it in the turn in which the read is sent.
-    """
-
-    __slots__ = ("_found", "_marks", "_missing", "_waiting", "done", "over")
-
-    def __init__(self) -> None:
-        self.done = self.over = False
-        self._found: Mapping[str, bytes] = {}
-        self._missing = UNKNOWN
-        self._marks: dict[str, bytes] = {}
-        self._waiting: list[asyncio.Future[None]] = []
-
-    def of(self, name: str) -> bytes:
-        """The marks of a family without tags, once it is done."""
-        marks = self._marks.get(name)
-        if marks is None:
-            found, missing = self._found, self._missing
-            everything = found.get(EVERYTHING, missing)
-            marks = self._marks[name] = b"%b %b" % (everything, found.get(name, missing))
-        return marks
-
-    async def wait(self) -> bool:
-        """Wait until it is done; False if it never will be."""
-        if not self.over:
-            # A future for each: one that is shared would be cancelled with the first who gives up.
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            await future
-        return self.done
-
-    def end(self, found: Mapping[str, bytes], missing: bytes) -> None:
-        """It has found these."""
-        self._found, self._missing, self.done = found, missing, True
-        self.give_up()
-
-    def give_up(self) -> None:
-        """Let all who wait go on."""
-        self.over = True
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
 
 
 class Markers:
@@ -84,31 +39,22 @@ class Markers:
     def __init__(self, store: Store, namespace: str) -> None:
         self.reading: Reading | None = None
         """What who asks now can share."""
-        self.near: Near | None = None
         self._store = store
-        self._families = Family(namespace, "cache-markers").key("families")
-        self._tag_key = Family(namespace, "cache-tags").key
+        self._families = Family(namespace, f"{MARKS}markers").key("families")
+        self._tag_key = Family(namespace, f"{MARKS}tags").key
+        self.known = Known(f"{namespace}:{MARKS}", self._families)
+        """What is known without asking."""
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # What was last seen, for an outage in which nothing else is known.
         self._last_families: dict[str, bytes] | None = None
         self._last_tags: OrderedDict[str, bytes] = OrderedDict()
-        self.known: Reading | None = None
-        """What was read of the families last; it counts while it is `told`."""
-        # What the near cache holds of the families is the number of that reading.
-        self._known_number = 0
 
-    def told(self) -> Reading | None:
-        """What is `known`, if Redis would have told of a change to it; if not, that is forgotten.
-
-        After an answer to a read it is no older than the answer: what Redis tells comes over the same connection, and
-        before the answer, unless it happened after the read was sent.
-        """
-        near = self.near
-        if near is not None and self.known is not None and near.get(self._families) == self._known_number:
-            return self.known
-        self.known = None
-        return None
+    def attend(self, near: Near | None) -> None:
+        """Keep them *near*, which tells of what has changed."""
+        self.near = near
+        if near is not None:
+            self.known.attend(near)
 
     def near_valid(self, marks: bytes, base: bytes) -> bool:
         """As `valid`, for *marks* with tags; False if that is not known in this process."""
@@ -132,8 +78,7 @@ class Markers:
             self._last_families = answer.value
             reading.end(answer.value, ABSENT)
             if self.near is not None and answer.origin is Origin.REDIS:
-                self.known, self._known_number = reading, self._known_number + 1
-                self.near.fill(self._families, ticket, self._known_number, 0, None)
+                self.known.know(reading, self.near.until(self._families, ticket))
         except StateUnavailable:
             reading.end(self._last_families or {}, UNKNOWN)
         finally:

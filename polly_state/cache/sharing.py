@@ -38,7 +38,9 @@ class Sharing(Generic[T]):
         self._loading.tally.stale += entry.failed
         return entry.value
 
-    def early(self, key: str, entry: Entry[T], left: float, fetch: Callable[[], Awaitable[T]], wanted: Wanted) -> None:
+    def early(
+        self, key: str, entry: Entry[Any], left: float, fetch: Callable[[], Awaitable[T]], wanted: Wanted
+    ) -> None:
         """Perhaps load an entry anew that has so many seconds *left*, in the background."""
         shared = self._shared
         # XFetch: Vattani, Chierichetti, Lowenstein, "Optimal probabilistic cache stampede prevention" (2015).

@@ -37,7 +37,7 @@ class CacheStatistics(NamedTuple):
 
 
 class Tally:
-    """The counts of a family, as they grow."""
+    """The counts of a family, as they grow; `hits` without those from near, so that these are counted once."""
 
     __slots__ = CacheStatistics._fields
 
@@ -59,4 +59,5 @@ class Tally:
 
     def snapshot(self) -> CacheStatistics:
         """What it is now."""
-        return CacheStatistics(*(getattr(self, name) for name in CacheStatistics._fields))
+        found = CacheStatistics(*(getattr(self, name) for name in CacheStatistics._fields))
+        return found._replace(hits=self.hits + self.near_hits)

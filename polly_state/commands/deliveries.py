@@ -146,7 +146,7 @@ class Acknowledge(Stamped[bool]):
         keyspace.fields(self.key, Kind.QUEUE)
         entry = keyspace.entry(self.key)
         if entry is not None:
-            entry.stamps.pop(OUT + self.message, None)
+            entry.unstamp(OUT + self.message)
         keyspace.patch(self.key, {self.message: None}, kind=Kind.QUEUE, durable=True, stamps={self.slot: self.stamp})
         return True
 

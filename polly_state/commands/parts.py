@@ -76,7 +76,7 @@ class Clear(Stamped[bool]):
             noted = noted_ending(entry)
             if entry is not None and noted is not None and noted[0] < self.stamp:
                 # What is left is newer than what has settled that end.
-                del entry.stamps[TTL]
+                entry.unstamp(TTL)
                 keyspace.expire(self.key, None)
         if newest > self.stamp:
             raise Outdated(newest)

@@ -6,6 +6,7 @@ import math
 import time
 from array import array
 from collections.abc import Callable
+from sys import getsizeof
 from typing import Final, NamedTuple
 
 from polly_state.near.forms import Forms
@@ -16,6 +17,8 @@ __all__ = ["NearCache", "NearStatistics"]
 
 #: Keys share places of invalidations in flight: by chance a read is not kept, which costs one more read.
 PLACES: Final = 1 << 14
+#: Bytes of what is kept beside a value, for each part; half of them are shared, or are numbers.
+ABOUT_PART: Final = 18
 
 
 class NearStatistics(NamedTuple):
@@ -66,6 +69,8 @@ class NearCache:
         self._sieve = Sieve(max_entries, max_bytes)
         self._entries = self._sieve.entries
         self._form_of = Forms().form_of
+        self._attended = ""
+        self._changed: Callable[[str | None], None] | None = None
         self._clock = clock
         self._prefix = prefix
         self._monotonic = monotonic
@@ -79,18 +84,34 @@ class NearCache:
 
     def get(self, key: str) -> object:
         """See `Near`."""
+        kept = self.held(key)
+        return MISSING if kept is None else kept.given()
+
+    def held(self, key: str) -> Kept | None:
+        """See `Near`."""
         kept = self._entries.get(key)
         if kept is not None:
             now = self._monotonic()
             if now < self._until and now < kept.ends_at:
                 self._hits += 1
                 kept.visited = True
-                renew = kept.renew
-                return kept.value if renew is None else renew(kept.value)
+                return kept
             if now >= kept.ends_at:
                 self._sieve.remove(key)
         self._misses += 1
-        return MISSING
+        return None
+
+    def proven(self, key: str, proof: int, other: int) -> Kept | None:
+        """See `Near`."""
+        kept = self._entries.get(key)
+        if kept is None or (kept.proof != proof and kept.proof != other):  # noqa: PLR1714 - a tuple would be felt
+            return None
+        now = self._monotonic()
+        if now >= self._until or now >= kept.ends_at:
+            return None
+        self._hits += 1
+        kept.visited = True
+        return kept
 
     def begin(self, key: str) -> Ticket | None:
         """See `Near`."""
@@ -99,23 +120,41 @@ class NearCache:
             return None
         return Ticket(self._number, now)
 
-    def fill(self, key: str, ticket: Ticket | None, value: object, size: int, expires_at: float | None) -> None:
+    def fill(
+        self,
+        key: str,
+        ticket: Ticket | None,
+        value: object,
+        size: int,
+        expires_at: float | None,
+        *,
+        about: tuple[object, ...] = (),
+    ) -> None:
         """See `Near`."""
-        if ticket is None:
+        if ticket is None or not self._holds(key, ticket):
             return
-        number, began = ticket
-        if number < self._flushed_at or number < self._places[hash(key) % PLACES]:
-            self._refused += 1
-            return
-        ends_at = began + self._lifetime
+        ends_at = ticket.at + self._lifetime
         if expires_at is not None:
             ends_at = min(ends_at, self._monotonic() + expires_at - self._clock())
         form = self._form_of(value)
         if form is None or ends_at <= self._monotonic():
             self._sieve.remove(key)
             return
-        weight = OVERHEAD + len(key) + max(size, form.size)
-        self._fills += self._sieve.put(Kept(key, form.value, form.renew, weight, ends_at))
+        weight = OVERHEAD + len(key) + max(size, form.size) + getsizeof(about) + ABOUT_PART * len(about)
+        self._fills += self._sieve.put(Kept(key, form.value, form.renew, weight, ends_at, about=about))
+
+    def attend(self, prefix: str, changed: Callable[[str | None], None]) -> None:
+        """See `Near`."""
+        self._attended, self._changed = prefix, changed
+
+    def until(self, key: str, ticket: Ticket | None) -> float | None:
+        """See `Near`."""
+        return ticket.at + self._lifetime if ticket is not None and self._holds(key, ticket) else None
+
+    def vouches(self, until: float) -> bool:
+        """See `Near`."""
+        now = self._monotonic()
+        return now < self._until and now < until
 
     def drop(self, key: str) -> None:
         """See `Near`."""
@@ -123,6 +162,8 @@ class NearCache:
         self._places[hash(key) % PLACES] = self._number
         if key in self._entries:
             self._sieve.remove(key)
+        if self._changed is not None and key.startswith(self._attended):
+            self._changed(key)
 
     def invalidate(self, key: str) -> None:
         """Redis tells that *key* has changed."""
@@ -135,6 +176,8 @@ class NearCache:
         self._flushed_at = self._number
         self._flushes += 1
         self._sieve.clear()
+        if self._changed is not None:
+            self._changed(None)
 
     def trust(self, until: float) -> None:
         """What is held is known to be right; it may be handed out *until* then, by the monotonic clock in seconds."""
@@ -150,6 +193,12 @@ class NearCache:
         """Nobody watches over what is held: hold nothing, and keep nothing until that changes."""
         self._until = -math.inf
         self.flush()
+
+    def _holds(self, key: str, ticket: Ticket) -> bool:
+        """Whether what was read with the ticket has not been invalidated since."""
+        held = ticket.number >= self._flushed_at and ticket.number >= self._places[hash(key) % PLACES]
+        self._refused += not held
+        return held
 
     def statistics(self) -> NearStatistics:
         """What it has done so far, and what it holds."""

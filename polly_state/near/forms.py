@@ -42,7 +42,7 @@ class Forms:
     """Finds the form to keep a value in."""
 
     def __init__(self) -> None:
-        self._copiers: dict[type, Callable[[Any], object]] = {}
+        self._makers: dict[type, Callable[[Any], object]] = {}
 
     def form_of(self, value: Any) -> Form | None:
         """The form to keep *value* in; None if it is of a kind, or nested so deeply, that it is not kept."""
@@ -60,8 +60,10 @@ class Forms:
             if _plain(value):
                 packed = marshal.dumps(value)
                 return Form(packed, _unpack, getsizeof(packed))
-            copy = self._copier(kind) if _flat(value) else _copied
-            return Form(copy(value), copy, _weight(value))
+            parts = _flat(value)
+            if parts is not None:
+                return Form(parts, self._maker(kind), _weight(parts))
+            return Form(_copied(value), _copied, _weight(value))
         except (AttributeError, TypeError, ValueError, RecursionError):
             return None
 
@@ -80,15 +82,17 @@ class Forms:
         kept = (type(value), before, inner.value, inner.renew, after)
         return Form(kept, _renamed, getsizeof(kept) + _weight(before) + inner.size + _weight(after))
 
-    def _copier(self, kind: type) -> Callable[[Any], object]:
-        copier = self._copiers.get(kind)
-        if copier is None:
-            lines = "".join(f"    twin.{name} = value.{name}\n" for name in kind.__dataclass_fields__)  # type: ignore[attr-defined]
-            scope: dict[str, Any] = {"new": object.__new__, "kind": kind}
+    def _maker(self, kind: type) -> Callable[[Any], object]:
+        """What makes an object of a dataclass of its parts, whatever its class does with arguments."""
+        maker = self._makers.get(kind)
+        if maker is None:
+            fields = "".join(f"made.{name}, " for name in kind.__dataclass_fields__)  # type: ignore[attr-defined]
+            scope: dict[str, Any] = {"object_new": object.__new__, "of": kind}
             # As dataclasses makes its own methods; ten times as quick as a loop over the fields.
-            exec(f"def copier(value):\n    twin = new(kind)\n{lines}    return twin\n", scope)  # noqa: S102
-            copier = self._copiers[kind] = scope["copier"]
-        return copier
+            head = "def maker(parts, object_new=object_new, of=of):"
+            exec(f"{head}\n    made = object_new(of)\n    [{fields}] = parts\n    return made\n", scope)  # noqa: S102
+            maker = self._makers[kind] = scope["maker"]
+        return maker
 
 
 def _unpack(packed: Any) -> object:
@@ -130,12 +134,14 @@ def _frozen_dataclass(kind: type) -> bool:
     return parameters is not None and parameters.frozen and _bare(kind)
 
 
-def _flat(value: object) -> bool:
-    """Whether it is a dataclass that can be changed, of parts that can not."""
+def _flat(value: object) -> tuple[object, ...] | None:
+    """The parts of a dataclass that can be changed, if they can not."""
     kind = type(value)
     if not _bare(kind) or kind.__setattr__ is not object.__setattr__:
-        return False
-    return all(_immutable(part) for part in _parts(value))
+        return None
+    parts = tuple(_parts(value))
+    flat = ATOMS.issuperset(map(type, parts)) or all(_immutable(part) for part in parts)
+    return parts if flat else None
 
 
 def _plain(value: object) -> bool:
@@ -173,6 +179,7 @@ def _bare(kind: Any) -> bool:
 
 
 def _weight(value: Any, depth: int = MAX_DEPTH) -> int:
+    """Bytes of a value in memory, about. Raises `ValueError` for one that is nested too deeply."""
     if not depth:
         # It could be copied here, and not where there is less left of the stack.
         raise ValueError("nested too deeply")

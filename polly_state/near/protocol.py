@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
+
+from polly_state.near.sieve import Kept
 
 __all__ = ["MISSING", "Near", "Ticket"]
 
@@ -36,11 +39,28 @@ class Near(Protocol):
         """The value, for the caller to keep: changing it changes nothing here. `MISSING` if none can be vouched for."""
         ...
 
+    def held(self, key: str) -> Kept | None:
+        """The same as it is kept, with what is `about` it."""
+        ...
+
+    def proven(self, key: str, proof: int, other: int) -> Kept | None:
+        """The same, if it bears one of the two as its `proof`: who has looked at all about it once compares numbers."""
+        ...
+
     def begin(self, key: str) -> Ticket | None:
         """A ticket for a read that is about to be sent; None if its answer could not be kept at present."""
         ...
 
-    def fill(self, key: str, ticket: Ticket | None, value: object, size: int, expires_at: float | None) -> None:
+    def fill(
+        self,
+        key: str,
+        ticket: Ticket | None,
+        value: object,
+        size: int,
+        expires_at: float | None,
+        *,
+        about: tuple[object, ...] = (),
+    ) -> None:
         """Keep what Redis answered, unless the key was invalidated since `begin`.
 
         Args:
@@ -49,7 +69,23 @@ class Near(Protocol):
             value: What `get` is to give. It is not touched after this call, and may be changed by the caller.
             size: Its encoded size in bytes; if it takes more in memory, that counts.
             expires_at: When it ends, in seconds since the epoch by Redis' clock; None if that is not known.
+            about: What is to be kept beside it, and cannot be changed.
         """
+        ...
+
+    def attend(self, prefix: str, changed: Callable[[str | None], None]) -> None:
+        """Tell of each key with the *prefix* that is dropped, at once; with None, of all there are."""
+        ...
+
+    def until(self, key: str, ticket: Ticket | None) -> float | None:
+        """Until when what was read counts at most, by the monotonic clock in seconds, for who keeps it elsewhere.
+
+        None if the key was invalidated since `begin`. It counts while Redis `vouches`, and until a change is told of.
+        """
+        ...
+
+    def vouches(self, until: float) -> bool:
+        """Whether what counts *until* then may be handed out now."""
         ...
 
     def drop(self, key: str) -> None:

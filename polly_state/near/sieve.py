@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["OVERHEAD", "Kept", "Sieve"]
 
@@ -21,17 +21,33 @@ SLACK: Final = 1024
 class Kept:
     """One entry; *renew* makes of its value what is handed out, None if that is the value itself."""
 
-    __slots__ = ("ends_at", "key", "renew", "size", "value", "visited")
+    __slots__ = ("about", "ends_at", "key", "proof", "renew", "size", "value", "visited")
 
     def __init__(
-        self, key: str, value: object, renew: Callable[[object], object] | None, size: int, ends_at: float
+        self,
+        key: str,
+        value: Any,
+        renew: Callable[[Any], Any] | None,
+        size: int,
+        ends_at: float,
+        *,
+        about: Any = (),
     ) -> None:
         self.key = key
         self.value = value
         self.renew = renew
         self.size = size
         self.ends_at = ends_at
+        self.about = about
+        """What was to be kept beside the value."""
+        self.proof = 0
+        """The number under which who asks has found that it counts, see `Near.proven`; 0 for none."""
         self.visited = False
+
+    def given(self) -> Any:
+        """The value, for the caller to keep."""
+        renew = self.renew
+        return self.value if renew is None else renew(self.value)
 
 
 class Sieve:

@@ -26,7 +26,8 @@ class Family:
             raise ValueError(f"a family's name is made of letters, digits, '_', '.' and '-', not {name!r}")
         self.namespace = namespace
         self.name = name
-        self._prefix = f"{namespace}:{name}:{{"
+        self.prefix = f"{namespace}:{name}:{{"
+        """What all keys begin with; the id follows, and a brace."""
 
     def key(self, id: Id) -> str:
         """The key of *id*; a very long one is replaced by its BLAKE2 digest.
@@ -36,20 +37,26 @@ class Family:
             ValueError: It is empty, or longer than 4096 bytes.
         """
         if (type(id) is int and id.bit_length() <= MAX_PLAIN_BITS) or (type(id) is str and PLAIN(id)):
-            return f"{self._prefix}{id}}}"
+            return f"{self.prefix}{id}}}"
         parts = id if isinstance(id, tuple) else (id,)
         if not parts:
             raise ValueError("an id must not be empty")
         encoded = ":".join(_encoded(part) for part in parts)
-        if len(encoded) > MAX_KEY - len(self._prefix) - 1:
+        if len(encoded) > MAX_KEY - len(self.prefix) - 1:
             from hashlib import blake2b
 
             # No encoded id begins with a tilde.
             encoded = "~" + blake2b(encoded.encode(), digest_size=16).hexdigest()
-        return f"{self._prefix}{encoded}}}"
+        return f"{self.prefix}{encoded}}}"
+
+    def plain(self, key: str) -> bool:
+        """Whether *key* is that of the text or number that stands in it, as far as can be told at a glance."""
+        return PLAIN(key, len(self.prefix), len(key) - 1) is not None
 
 
 def _encoded(part: str | int) -> str:
+    if type(part) is str and PLAIN(part):
+        return part
     if isinstance(part, bool) or not isinstance(part, (str, int)):
         raise TypeError(f"an id is made of str and int, not {type(part).__name__}")
     try:

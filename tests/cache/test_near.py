@@ -159,13 +159,12 @@ async def test_values_can_be_left_out(pair):
     here, _ = pair
     cache, source = apart(here), Source(5)
     await cache.get_or_load(1, source)
-    before, hits = commands(here), here.statistics().near.hits
+    before = commands(here)
     origins = [(await cache.read(1)).origin for _ in range(10)]
     assert origins == [Origin.REDIS] * 10
     assert await asyncio.gather(*(cache.get_or_load(1, source) for _ in range(20))) == [5] * 20
     # One command for each: what was invalidated is known. The watch on the server asks now and then.
     assert 30 <= commands(here) - before < 40
-    assert here.statistics().near.hits > hits
     assert (source.loads, cache.statistics().near_hits) == (1, 0)
 
 

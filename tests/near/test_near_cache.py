@@ -240,6 +240,16 @@ class Flat:
 
 
 @dataclass
+class One:
+    name: str
+
+
+@dataclass
+class Empty:
+    pass
+
+
+@dataclass
 class Loud:
     name: str
 
@@ -283,6 +293,8 @@ MUTABLE = {
     "two lists in a named tuple": (lambda: Point([1], [2]), lambda value: (value.x.append(3), value.y.append(3))),
     "a dict in a named tuple": (lambda: Point({"a": 1}, ()), lambda value: value.x.clear()),
     "dataclass": (lambda: Role("r"), lambda value: setattr(value, "name", "changed")),
+    "dataclass of one text": (lambda: One("a"), lambda value: setattr(value, "name", "changed")),
+    "dataclass of nothing": (Empty, lambda value: setattr(value, "name", "given")),
     "dataclass of texts": (
         lambda: Flat("a", datetime(2024, 1, 1, tzinfo=UTC)),
         lambda value: setattr(value, "name", "changed"),

@@ -299,6 +299,27 @@ async def test_the_bounds_are_those_of_the_settings(valkey_server):
         assert cached.near.statistics().entries == 3
 
 
+@pytest.mark.parametrize(
+    ("near", "near_bytes", "most"), [(True, 100_000, 100_000), (True, 300_000, 50_000), (False, 100_000, 200_000)]
+)
+async def test_the_mirror_leaves_room_for_what_is_near(valkey_server, near, near_bytes, most):
+    bounds = Bounds(local_bytes=200_000, near_bytes=near_bytes)
+    async with state_at(valkey_server.url, namespace=secrets.token_hex(4), bounds=bounds, near=near) as state:
+        await filled(state, most)
+
+
+async def test_where_nothing_is_near_the_local_store_has_all_the_room():
+    async with PollyState(Settings(bounds=Bounds(local_bytes=200_000, near_bytes=100_000))) as state:
+        await filled(state, 200_000)
+
+
+async def filled(state, most):
+    """See that so many bytes, and no more, are held of what may be dropped."""
+    cache = state.cache.family("t", str, ttl=60)
+    await cache.set_many(dict.fromkeys(range(300), "x" * 400))
+    assert most * 0.9 < state.statistics().local_bytes <= most
+
+
 def test_the_environment_sets_switch_and_bounds():
     found = Settings.from_env(
         {"POLLY_STATE_NEAR": "no", "POLLY_STATE_NEAR_ENTRIES": "7", "POLLY_STATE_NEAR_BYTES": "8"}
