@@ -76,7 +76,7 @@ class Lookup(Generic[T]):
             return found(None, marks, answer)
         entry = self._read(content)
         if entry is not None:
-            if entry.marks != marks and not await markers.valid(entry.marks, marks):
+            if entry.marks != marks and not await self._counts(entry.marks, marks):
                 entry = None
             elif near is not None and ticket is not None and answer.origin is Origin.REDIS:
                 near.fill(key, ticket, entry, len(content), entry.expires)
@@ -125,7 +125,7 @@ class Lookup(Generic[T]):
     async def usable(self, content: bytes | None, marks: bytes) -> Entry[T] | None:
         """The entry in *content*, if it counts under the *marks* of the family now."""
         entry = None if content is None else self._read(content)
-        if entry is None or entry.marks == marks or await self._markers.valid(entry.marks, marks):
+        if entry is None or entry.marks == marks or await self._counts(entry.marks, marks):
             return entry
         return None
 
@@ -133,6 +133,13 @@ class Lookup(Generic[T]):
         """Note that something else is where an entry should be."""
         self.tally.unreadable += 1
         self._shared.observe(CacheEntryUnreadable(self._name))
+
+    async def _counts(self, marks: bytes, now: bytes) -> bool:
+        try:
+            return await self._markers.valid(marks, now)
+        except CorruptValue:
+            self.unreadable()
+            return False
 
     def _read(self, content: bytes) -> Entry[T] | None:
         self.tally.bytes_read += len(content)

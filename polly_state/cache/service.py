@@ -180,7 +180,8 @@ class CacheService:
     def open(self, channels: Channels, near: Near | None = None) -> None:
         """Hear of other processes' loads on *channels*, and keep values *near*."""
         self._shared.channels = channels
-        self._shared.near = self._shared.markers.near = near
+        self._shared.near = near
+        self._shared.markers.open(near)
 
     async def aclose(self) -> None:
         """End all loads."""

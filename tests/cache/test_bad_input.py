@@ -98,6 +98,15 @@ async def test_a_loader_that_fails_leaves_the_key_free(state, error):
         b"pc1 n 1 %b %b 0 - -\n5" % (LATER, LATER),
         b"pc1 q 1 %b %b 0 - -\n5" % (LATER, LATER),
         b"pc2 v 1 %b %b 0 - -\n5" % (LATER, LATER),
+        b"pc1 v  %b %b 0 - -\n5" % (LATER, LATER),
+        b"pc1 v 1 %b  0 - -\n5" % LATER,
+        b"pc1 v 1 %b %b 0 - -\n5" % (b"9" * 400, LATER),
+        b"pc1 v 1 %b %b 0 - -\n5" % (LATER, b"9" * 400),
+        b"pc1 v 1 %b %b %b - -\n5" % (LATER, LATER, b"9" * 400),
+        b"pc1 v 1 %b %b 0 \xff \xff x=1\n5" % (LATER, LATER),
+        b"pc1 v 1 %b %b 0 - - =x\n5" % (LATER, LATER),
+        b"pc1 v 1 %b %b 0 - - x\n5" % (LATER, LATER),
+        b"pc1 v 1 %b %b 0 - - %b=x\n5" % (LATER, LATER, b"t" * 5000),
     ],
 )
 async def test_a_damaged_entry_is_a_miss_with_an_event(content):

@@ -8,7 +8,7 @@ import secrets
 
 import pytest
 
-from polly_state import BreakerSettings, Mode, PollyState
+from polly_state import BreakerSettings, Mode, PollyState, Settings
 from polly_state.commands import DropEntry, EndLoad, PutEntry
 from polly_state.lifetime import Lifetime
 from polly_state.store.channels import Channels, Topic
@@ -325,3 +325,33 @@ async def test_a_tag_is_one_entry_however_many_carry_it(virtual):
     size = len(virtual.bench.keyspace)
     await virtual.service.invalidate_tag("t")
     assert len(virtual.bench.keyspace) - size == 1
+
+
+@pytest.mark.parametrize("url", [None, "away"])
+async def test_who_asks_in_the_turn_of_an_invalidation_shares_nothing_read_before_it(binary, url):
+    # Without Redis nothing takes a turn of the event loop.
+    settings = Settings() if url is None else settings_for(Server(binary).url, breaker=QUICK)
+    async with PollyState(settings, observers=()) as state:
+        cache = state.cache.family("own", int, ttl=60)
+        for invalidate in (cache.invalidate, state.cache.invalidate_all):
+            await cache.set(1, 5)
+
+            async def after(invalidate=invalidate):
+                await invalidate()
+                return await cache.get(1)
+
+            assert await asyncio.gather(cache.get(2), after()) == [None, None]
+
+
+async def test_who_waits_for_a_tag_when_all_is_closed_is_not_cancelled(server):
+    async with FaultProxy(server.url) as proxy:
+        state = PollyState(settings_for(proxy.url, namespace=secrets.token_hex(4)), observers=())
+        await state.start()
+        proxy.hold()
+        asking = asyncio.create_task(state.cache._shared.markers.valid(b"- - t=x", b"- -"))
+        await asyncio.sleep(0.01)
+        await state.cache.aclose()
+        with pytest.raises(RuntimeError, match="closed"):
+            await asking
+        proxy.heal()
+        await state.aclose()
