@@ -8,15 +8,17 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from polly_state.cache.bulk import Bulk
 from polly_state.cache.entries import Entry
-from polly_state.cache.loading import Loading
-from polly_state.cache.looks import Found, wanted_of
+from polly_state.cache.loading import Loading, called
+from polly_state.cache.looks import Found, ids_of, wanted_of
 from polly_state.cache.shared import Shared
 from polly_state.cache.sharing import Sharing
 from polly_state.cache.statistics import CacheStatistics, Tally
+from polly_state.cache.warming import for_each
 from polly_state.cache.writing import writing
 from polly_state.commands import DropEntry, PutEntry
 from polly_state.lifetime import Lifetime
 from polly_state.store import Ack, Answer, Origin
+from polly_state.store.channels import Topic
 from polly_state.structures import Family, Id, Ttl
 
 __all__ = ["Cache", "Cached"]
@@ -107,7 +109,7 @@ class Cache(Generic[T]):
 
     async def get_many(self, ids: Iterable[I]) -> dict[I, T | None]:
         """The fresh values there are, in one round trip."""
-        wanted = list(ids)
+        wanted = list(ids_of(ids))
         found = await asyncio.gather(*(self._loading.look(self._key(each)) for each in wanted))
         entries = {name: self._counted(each.entry) for name, each in zip(wanted, found, strict=True)}
         return {name: entry.value for name, entry in entries.items() if entry is not None}
@@ -129,7 +131,7 @@ class Cache(Generic[T]):
 
     async def delete_many(self, ids: Iterable[I]) -> dict[I, Ack]:
         """Let there be no values, in one round trip."""
-        keys = {each: self._key(each) for each in ids}
+        keys = {each: self._key(each) for each in ids_of(ids)}
         answers = await self._written([DropEntry(key) for key in keys.values()])
         return {each: answer.ack for each, answer in zip(keys, answers, strict=True)}
 
@@ -187,30 +189,30 @@ class Cache(Generic[T]):
 
         Ids that it leaves out are left out here. Raises as `get_or_load` does.
         """
-        keys, wanted = {each: self._key(each) for each in ids}, wanted_of(ttl, tags)
+        keys, wanted = {each: self._key(each) for each in ids_of(ids)}, wanted_of(ttl, tags)
         looks = await asyncio.gather(*map(self._loading.look, keys.values()))
         entries = {name: self._counted(each.entry) for name, each in zip(keys, looks, strict=True)}
         found = {name: entry.value for name, entry in entries.items() if entry is not None}
         missing = {each: key for each, key in keys.items() if each not in found}
         if missing:
-            marks = await self._shared.markers.current(self.name, wanted.tags)
-            bulk = Bulk(self._loading, self._shared.store.clock.stamp, loader, wanted)
-            loaded = await bulk.result(self._shared.flights, missing, marks)
-            found |= loaded
+            held = {key: look.entry for key, look in zip(keys.values(), looks, strict=True) if look.entry is not None}
+            found |= await Bulk(self._shared, self._loading, loader, wanted).result(missing, held)
         return {each: found[each] for each in keys if each in found}
 
     async def warm(self, ids: Iterable[I], loader: Callable[[I], Awaitable[T]], *, at_once: int = 8) -> int:
-        """Load what is not there, so many *at once*; how many loads that took. Raises what a loader raises."""
-        before, gate = self._tally.loads, asyncio.Semaphore(at_once)
+        """Load what is not there, so many *at once*; how many loads that took.
 
-        async def warm(id: I) -> None:
-            async with gate:
-                await self.get_or_load(id, loader)
+        Ends with the first that fails, and raises as `get_or_load` does; `ValueError` for less than one at once.
+        """
+        loads = 0
 
-        async with asyncio.TaskGroup() as group:
-            for each in ids:
-                group.create_task(warm(each))
-        return self._tally.loads - before
+        async def counted(id: I) -> T:
+            nonlocal loads
+            loads += 1
+            return await called(lambda: loader(id))
+
+        await for_each(ids_of(ids), lambda each: self.get_or_load(each, counted), at_once)
+        return loads
 
     def statistics(self) -> CacheStatistics:
         """How the family has fared so far, in this process."""
@@ -221,7 +223,11 @@ class Cache(Generic[T]):
         for key in keys:
             self._shared.flights.detach(key)
         with writing(self._shared.near, *keys):
-            return await self._shared.store.execute_many(commands)
+            answers = await self._shared.store.execute_many(commands)
+        for key in keys:
+            # Whoever waited for a load of it need not any more.
+            self._shared.channels.tell(Topic(key))
+        return answers
 
     def _counted(self, entry: Entry[T] | None) -> Entry[T] | None:
         """The entry if it is fresh."""

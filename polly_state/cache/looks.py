@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from polly_state.cache.entries import Entry
+from polly_state.cache.tags import check_tag
 from polly_state.lifetime import MAX_CACHED
 from polly_state.store import Answer
-from polly_state.structures import Ttl, seconds
+from polly_state.structures import Id, Ttl, seconds
 
-__all__ = ["Found", "Turn", "Wanted", "found", "wanted_of"]
+__all__ = ["Found", "Turn", "Wanted", "found", "ids_of", "wanted_of"]
 
 T = TypeVar("T")
+I = TypeVar("I", bound=Id)  # noqa: E741
+MAX_TAGS: Final = 1000
 
 
 class Wanted(NamedTuple):
@@ -49,6 +52,8 @@ class Turn(NamedTuple, Generic[T]):
     left: float
     held: Entry[T] | None
     """What is there: if it is not ours, that may do."""
+    content: bytes = b""
+    """The same as it is stored."""
 
 
 def wanted_of(ttl: Ttl | None, tags: Iterable[str]) -> Wanted:
@@ -58,4 +63,16 @@ def wanted_of(ttl: Ttl | None, tags: Iterable[str]) -> Wanted:
         raise ValueError("a ttl of what is cached must be at most 30 days")
     if isinstance(tags, str):
         raise TypeError("tags are several texts; for one, write [tag]")
-    return Wanted(lifetime, tuple(tags))
+    several = tuple(tags)
+    if len(several) > MAX_TAGS:
+        raise ValueError(f"an entry has at most {MAX_TAGS} tags")
+    for tag in several:
+        check_tag(tag)
+    return Wanted(lifetime, several)
+
+
+def ids_of(ids: Iterable[I]) -> Iterable[I]:
+    """Several ids. Raises `TypeError` for a text, which is one, though its letters could be taken for ids."""
+    if isinstance(ids, (str, bytes)):
+        raise TypeError("ids are several; for one, write [id]")
+    return ids

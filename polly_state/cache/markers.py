@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from polly_state.cache.tags import ABSENT, UNKNOWN, Tags
+from polly_state.cache.tags import ABSENT, UNKNOWN, Tags, check_tag
 from polly_state.cache.writing import writing
 from polly_state.commands import Command, GetFields, PatchFields, SetRegister
 from polly_state.errors import StateUnavailable
@@ -166,8 +166,8 @@ class Markers:
 
     async def mark_tag(self, tag: str) -> Ack:
         """Make all entries with *tag* invalid. Raises `ValueError` or `TypeError` for one that cannot be used."""
-        stamp = self._store.clock.stamp()
-        key = self._tag_key(tag)
+        check_tag(tag)
+        stamp, key = self._store.clock.stamp(), self._tag_key(tag)
         answer = await self._written(SetRegister(key, stamp, stamp.encode(), TAG_TTL))
         self._tags.remember(key, stamp.encode())
         return answer.ack

@@ -103,14 +103,16 @@ class CacheService:
         packed with another one is a miss.
 
         Raises:
-            TypeError: Values of the type cannot be stored, or neither ttl nor lifetime is given.
+            TypeError: Values of the type cannot be stored, or not just one of ttl and lifetime is given.
             ValueError: The name is taken by a family with another type, lifetime or dictionary, the ttl is out of
                 bounds, or the dictionary is none.
             ConfigurationError: The lifetime is over 30 days.
         """
+        ttl = seconds(ttl)
+        if ttl is not None and lifetime is not None:
+            raise TypeError(f"the family {name!r} has a ttl or a lifetime, not both")
         lifetime = self._lifetimes.get(name, lifetime)
         if lifetime is None:
-            ttl = seconds(ttl)
             if ttl is None:
                 raise TypeError(f"the family {name!r} needs a ttl or a lifetime")
             lifetime = Lifetime(ttl=ttl)

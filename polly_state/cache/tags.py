@@ -16,9 +16,10 @@ from polly_state.structures import Family
 if TYPE_CHECKING:
     from polly_state.near import Near
 
-__all__ = ["ABSENT", "UNKNOWN", "Tags"]
+__all__ = ["ABSENT", "UNKNOWN", "Tags", "check_tag"]
 
 ABSENT, UNKNOWN = b"-", b"?"
+MAX_BYTES: Final = 4096
 MAX_REMEMBERED: Final = 10_000
 
 
@@ -102,6 +103,18 @@ class Tags:
             self.near.fill(key, ticket, mark, len(mark), None)
         self.remember(key, mark)
         return mark
+
+
+def check_tag(tag: object) -> None:
+    """Raises `TypeError` or `ValueError` for what can be no tag."""
+    if not isinstance(tag, str):
+        raise TypeError(f"a tag is a text, not {type(tag).__name__}")
+    try:
+        size = len(tag.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError("a tag must be encodable as UTF-8") from error
+    if not 0 < size <= MAX_BYTES:
+        raise ValueError(f"a tag must have 1 to {MAX_BYTES} bytes")
 
 
 def _fail(waiting: list[asyncio.Future[bytes]], error: Exception) -> None:
