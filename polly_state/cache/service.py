@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
 
-from polly_state.cache.decorator import CachedFunction, Template, result_type
+from polly_state.cache.decorator import CachedFunction, Template, check_function, result_type
 from polly_state.cache.family import Cache
+from polly_state.cache.looks import wanted_of
 from polly_state.cache.markers import Markers
 from polly_state.cache.shared import Shared
 from polly_state.cache.statistics import CacheStatistics, Tally
@@ -135,14 +136,17 @@ class CacheService:
             lifetime: In place of *ttl*, see `family`.
             tags: By which results can be invalidated; they may name parameters too.
 
-        Raises as `family` does, and `ValueError` for names that are no parameters.
+        Arguments that are named are str, int, bool or None. Raises as `family` does, `ValueError` for names that are
+        no parameters, and `TypeError` for what is no async function.
         """
+        several = wanted_of(None, tags).tags
 
         def decorate(function: Callable[P, Awaitable[R]]) -> CachedFunction[P, R]:
+            check_function(function)
             signature = inspect.signature(function)
             template = Template(key, signature)
-            family = self.family(template.literal, result_type(function), ttl=ttl, lifetime=lifetime)
-            return CachedFunction(function, family, template, [Template(tag, signature) for tag in tags])
+            family = self.family(template.family, result_type(function), ttl=ttl, lifetime=lifetime)
+            return CachedFunction(function, family, template, [Template(tag, signature) for tag in several])
 
         return decorate
 
