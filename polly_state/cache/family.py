@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from polly_state.cache.bulk import Bulk
 from polly_state.cache.entries import Entry
 from polly_state.cache.loading import Loading, called
-from polly_state.cache.looks import Found, ids_of, wanted_of
+from polly_state.cache.looks import Cached, Found, ids_of, wanted_of
 from polly_state.cache.shared import Shared
 from polly_state.cache.sharing import Sharing
 from polly_state.cache.statistics import CacheStatistics, Tally
@@ -21,7 +21,7 @@ from polly_state.store import Ack, Answer, Origin
 from polly_state.store.channels import Topic
 from polly_state.structures import Family, Id, Ttl
 
-__all__ = ["Cache", "Cached"]
+__all__ = ["Cache"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -29,19 +29,6 @@ I = TypeVar("I", bound=Id)  # noqa: E741
 
 #: -ln of a random number is hardly ever more.
 UNLIKELY: Final = 30.0
-
-
-class Cached(NamedTuple, Generic[T]):
-    """What the cache has of an id, with the truth about it."""
-
-    value: T | None
-    hit: bool
-    """Whether there is a value, which may be None."""
-    origin: Origin
-    age: float
-    """Seconds since it was loaded or set."""
-    stale: bool
-    """Whether it is past its time, its loader has failed since, or Redis is away and may hold a newer one."""
 
 
 class Cache(Generic[T]):
@@ -92,7 +79,8 @@ class Cache(Generic[T]):
     async def read(self, id: Id) -> Cached[T]:
         """What there is, stale or not, and where it comes from; `Origin.DEFAULT` if that could not be found out."""
         found = await self._loading.look(self._key(id))
-        self._counted(found.entry)
+        fresh = self._counted(found.entry)
+        self._tally.stale += fresh is not found.entry
         return self._labelled(found)
 
     async def set(self, id: Id, value: T, *, ttl: Ttl | None = None, tags: Iterable[str] = ()) -> Ack:
@@ -199,19 +187,30 @@ class Cache(Generic[T]):
             found |= await Bulk(self._shared, self._loading, loader, wanted).result(missing, held)
         return {each: found[each] for each in keys if each in found}
 
-    async def warm(self, ids: Iterable[I], loader: Callable[[I], Awaitable[T]], *, at_once: int = 8) -> int:
+    async def warm(
+        self,
+        ids: Iterable[I],
+        loader: Callable[[I], Awaitable[T]],
+        *,
+        ttl: Ttl | None = None,
+        tags: Iterable[str] = (),
+        at_once: int = 8,
+    ) -> int:
         """Load what is not there, so many *at once*; how many loads that took.
 
         Ends with the first that fails, and raises as `get_or_load` does; `ValueError` for less than one at once.
         """
-        loads = 0
+        loads, wanted = 0, wanted_of(ttl, tags)
 
         async def counted(id: I) -> T:
             nonlocal loads
             loads += 1
             return await called(lambda: loader(id))
 
-        await for_each(ids_of(ids), lambda each: self.get_or_load(each, counted), at_once)
+        async def warmed(id: I) -> None:
+            await self.get_or_load(id, counted, ttl=wanted.ttl, tags=wanted.tags)
+
+        await for_each(ids_of(ids), warmed, at_once)
         return loads
 
     def statistics(self) -> CacheStatistics:

@@ -8,10 +8,10 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from polly_state.cache.entries import Entry
 from polly_state.cache.tags import check_tag
 from polly_state.lifetime import MAX_CACHED
-from polly_state.store import Answer
+from polly_state.store import Answer, Origin
 from polly_state.structures import Id, Ttl, seconds
 
-__all__ = ["Found", "Turn", "Wanted", "found", "ids_of", "wanted_of"]
+__all__ = ["Cached", "Found", "Turn", "Wanted", "found", "ids_of", "wanted_of"]
 
 T = TypeVar("T")
 I = TypeVar("I", bound=Id)  # noqa: E741
@@ -27,6 +27,19 @@ class Wanted(NamedTuple):
     """What is older is loaded anew, although it may be fresh; seconds since the epoch."""
     patient: bool = True
     """Whether to wait for another process that loads it already."""
+
+
+class Cached(NamedTuple, Generic[T]):
+    """What the cache has of an id, with the truth about it."""
+
+    value: T | None
+    hit: bool
+    """Whether there is a value, which may be None."""
+    origin: Origin
+    age: float
+    """Seconds since it was loaded or set."""
+    stale: bool
+    """Whether it is past its time, its loader has failed since, or Redis is away and may hold a newer one."""
 
 
 class Found(NamedTuple, Generic[T]):

@@ -195,6 +195,17 @@ async def test_warming_none_at_once_is_an_error(virtual, at_once):
         await in_time(virtual.family(int).warm([1], Source(5), at_once=at_once))
 
 
+async def test_what_was_warmed_has_tags_and_a_ttl_as_any_other(virtual):
+    cache = virtual.family(int)
+    await cache.warm([1, 2], Source(5), ttl=3, tags=["t"])
+    assert await cache.get(1) == 5
+    await virtual.service.invalidate_tag("t")
+    assert await cache.get(1) is None
+    await cache.warm([1], Source(5), ttl=3)
+    virtual.advance(3.1)
+    assert await cache.get(1) is None
+
+
 async def test_warming_counts_its_own_loads(virtual):
     cache = virtual.family(int)
     others = [cache.get_or_load(number, Source(5, takes=0.01)) for number in range(10, 15)]

@@ -265,3 +265,15 @@ async def test_what_is_counted(virtual):
     assert found.bytes_written > 0
     assert found.bytes_read > 0
     assert virtual.service.health().load_errors == 1
+
+
+async def test_what_is_read_past_its_time_counts_as_stale(virtual):
+    cache = virtual.family(int)
+    await cache.set(1, 5)
+    await cache.read(1)
+    await cache.read(2)
+    assert cache.statistics().stale == 0
+    virtual.advance(11)
+    assert (await cache.read(1)).stale
+    found = cache.statistics()
+    assert (found.hits, found.misses, found.stale) == (1, 2, 1)
