@@ -56,6 +56,7 @@ class Cache(Generic[T]):
         self._dictionary = dictionary
         self._sharing = Sharing(shared, self._loading)
         self._now = shared.store.clock.now
+        self._eagerness = UNLIKELY * lifetime.early
 
     def of(self, declared: type[U], *, dictionary: bytes | None = None) -> Cache[U]:
         """The same family for values of one type, packed with a *dictionary* if one is given.
@@ -161,7 +162,7 @@ class Cache(Generic[T]):
             if entry is None:
                 return await self._sharing.load(key, found, lambda: loader(id), wanted_of(ttl, tags))
         left = entry.expires - self._now()
-        if left < entry.load_seconds * UNLIKELY:
+        if left < entry.load_seconds * self._eagerness:
             self._sharing.early(key, entry, left, lambda: loader(id), wanted_of(ttl, tags))
         return entry.value
 

@@ -131,6 +131,14 @@ async def test_a_value_that_failed_is_not_loaded_early(virtual):
     assert source.loads == 2
 
 
+async def test_the_eager_load_as_early_as_they_are_told_to(virtual):
+    cache, source = virtual.family(int, Lifetime(ttl=100, jitter=0, early=1e5)), Source(5, takes=0.01)
+    await cache.get_or_load(1, source)
+    virtual.service._shared.random = lambda: 0.5
+    await cache.get_or_load(1, source)
+    await until(lambda: source.loads == 2)
+
+
 async def test_an_early_load_that_fails_takes_no_time_from_a_value_that_is_fresh(virtual):
     cache = virtual.family(int, Lifetime(ttl=100, throttle=0.5, jitter=0, early=1000))
     source = Source(5, takes=0.05)
