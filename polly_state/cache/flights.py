@@ -8,7 +8,7 @@ from contextvars import ContextVar, copy_context
 from typing import Any, Final
 
 from polly_state.cache.entries import Entry
-from polly_state.errors import LoadFailed
+from polly_state.errors import LoadFailed, Overloaded
 from polly_state.store.channels import CLOSED
 
 __all__ = ["Flight", "Flights", "LeftOut"]
@@ -37,6 +37,8 @@ class Load:
         return other in seen
 
 
+#: Keys that are loaded at once at most: loaders that hang must not take all memory.
+MOST: Final = 100_000
 CURRENT: Final[ContextVar[Load | None]] = ContextVar("polly_state_load", default=None)
 
 
@@ -83,7 +85,10 @@ class Flight:
 class Flights:
     """All flights of a process, by key. A flight goes on when nobody waits for it any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        """Let so many keys be loaded at once, *most*."""
+        self.most = most
+        self._flying = 0
         self._flights: dict[str, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -111,10 +116,12 @@ class Flights:
     ) -> dict[str, Flight]:
         """Load some keys together: *work* gets a flight for each, and ends them all.
 
-        Raises `RuntimeError` once all is closed, and as `join` does.
+        Raises `RuntimeError` once all is closed, and as `join` does; `Overloaded` if too many are on their way.
         """
         if self._closed:
             raise RuntimeError(CLOSED)
+        if self._flying + len(marks) > self.most:
+            raise Overloaded(f"{self._flying} keys are being loaded already")
         # One that is on its way under other marks, or for another type, has the claim until it ends.
         before = [held.load for key in marks if (held := self._flights.get(key)) is not None]
         _check(before)
@@ -126,6 +133,8 @@ class Flights:
         task = asyncio.create_task(self._fly(flights, work), name="polly_state load", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: self._gone(flights))
+        self._flying += len(flights)
         self._flights |= flights
         return flights
 
@@ -157,8 +166,19 @@ class Flights:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _gone(self, flights: dict[str, Flight]) -> None:
+        self._flying -= len(flights)
+        # Of a task that was cancelled before its first step nothing has run.
+        self._end(flights, LoadFailed("the cache was closed"))
+
+    def _end(self, flights: dict[str, Flight], error: Exception) -> None:
+        for key, flight in flights.items():
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            flight.fail(error)
+
     async def _fly(self, flights: dict[str, Flight], work: Callable[[dict[str, Flight]], Awaitable[None]]) -> None:
-        error: Exception | None = None
+        error: Exception = LoadFailed("the loader was stopped")
         try:
             await work(flights)
         except asyncio.CancelledError:
@@ -168,10 +188,7 @@ class Flights:
         except Exception as failure:  # noqa: BLE001 - whatever a loader raises is for those who asked for it
             error = failure
         finally:
-            for key, flight in flights.items():
-                if self._flights.get(key) is flight:
-                    del self._flights[key]
-                flight.fail(error or LoadFailed("the loader was stopped"))
+            self._end(flights, error)
 
 
 def _check(loads: list[Load]) -> Load:

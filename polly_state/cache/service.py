@@ -14,6 +14,7 @@ from polly_state.cache.looks import wanted_of
 from polly_state.cache.markers import Markers
 from polly_state.cache.shared import Shared
 from polly_state.cache.statistics import CacheStatistics, Tally
+from polly_state.errors import ConfigurationError
 from polly_state.events import Observer
 from polly_state.lifetime import Lifetime
 from polly_state.settings import Settings
@@ -107,7 +108,7 @@ class CacheService:
             TypeError: Values of the type cannot be stored, or not just one of ttl and lifetime is given.
             ValueError: The name is taken by a family with another type, lifetime or dictionary, the ttl is out of
                 bounds, or the dictionary is none.
-            ConfigurationError: The lifetime is over 30 days.
+            ConfigurationError: The lifetime is over 30 days, or is none.
         """
         ttl = seconds(ttl)
         if ttl is not None and lifetime is not None:
@@ -117,6 +118,7 @@ class CacheService:
             if ttl is None:
                 raise TypeError(f"the family {name!r} needs a ttl or a lifetime")
             lifetime = Lifetime(ttl=ttl)
+        _check_lifetime(name, lifetime)
         held = self._families.get(name)
         if held is None:
             cache: Cache[Any] = Cache(self._shared, name, declared, lifetime, Tally(), dictionary=dictionary)
@@ -197,3 +199,8 @@ class CacheService:
     async def _invalidate(self, tiers: Iterable[Cache[Any]], id: Id, group: str) -> Ack:
         tag = f"{group}:{':'.join(map(str, id)) if isinstance(id, tuple) else id}"
         return min(await asyncio.gather(self.invalidate_tag(tag), *(tier.delete(id) for tier in tiers)))
+
+
+def _check_lifetime(name: str, lifetime: object) -> None:
+    if not isinstance(lifetime, Lifetime):
+        raise ConfigurationError(f"cache.{name}: must be a Lifetime")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from math import log
 from typing import Any, Final, Generic, TypeVar
 
@@ -12,7 +13,7 @@ from polly_state.cache.flights import Flight
 from polly_state.cache.loading import Loading
 from polly_state.cache.looks import Found, Wanted
 from polly_state.cache.shared import Shared
-from polly_state.errors import LoadFailed
+from polly_state.errors import LoadFailed, Overloaded
 
 __all__ = ["Sharing"]
 
@@ -45,10 +46,11 @@ class Sharing(Generic[T]):
         chance = -log(1 - shared.random()) * entry.load_seconds * self._loading.lifetime.early
         if chance < left or entry.failed or shared.early_room <= 0 or shared.flights.flying(key):
             return
-        shared.early_room -= 1
-        self._loading.tally.early += 1
         wanted = wanted._replace(newer_than=entry.created, patient=False)
-        self._begin(key, entry.marks, fetch, wanted).future.add_done_callback(self._early_done)
+        with suppress(Overloaded):
+            self._begin(key, entry.marks, fetch, wanted).future.add_done_callback(self._early_done)
+            shared.early_room -= 1
+            self._loading.tally.early += 1
 
     async def _joined(
         self, key: str, found: Found[T], fetch: Callable[[], Awaitable[T]], wanted: Wanted

@@ -64,6 +64,10 @@ class Tags:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Of a task that was cancelled before its first step nothing has run.
+        for waiting in self._waiting.values():
+            _fail(waiting, RuntimeError(CLOSED))
+        self._waiting.clear()
 
     def _ask(self, key: str) -> asyncio.Future[bytes]:
         loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from polly_state import ConfigurationError, PollyState
+from polly_state import ConfigurationError, LoadFailed, Overloaded, PollyState, Settings
 from polly_state.lifetime import Lifetime
 from tests.cache.caches import Source, Virtual
 from tests.outages import until
@@ -190,6 +190,46 @@ async def test_to_be_closed_is_no_failure_of_a_loader_and_nothing_is_loaded_afte
         await cache.get_or_load(1, Source(6))
 
 
+async def test_who_has_just_asked_when_all_is_closed_is_told_so(virtual):
+    shared = virtual.service._shared
+    # The tasks have not made a step yet when they are ended.
+    mark = shared.markers._tags._ask("key")
+    await shared.markers.aclose()
+    with pytest.raises(RuntimeError, match="closed"):
+        await in_time(mark)
+    (flight,) = shared.flights.begin({"key": b"- -"}, 0, lambda _: asyncio.sleep(3600)).values()
+    await shared.flights.aclose()
+    with pytest.raises(LoadFailed, match="closed"):
+        await in_time(flight.future)
+
+
+async def test_so_many_keys_are_loaded_at_once_and_no_more(virtual):
+    virtual.service._shared.flights.most = 3
+    cache = virtual.family(int, Lifetime(ttl=10, hard_timeout=3600))
+    hung = [asyncio.create_task(cache.get_or_load(number, Source(1, takes=3600))) for number in range(3)]
+    await until(lambda: virtual.service.health().loading == 3)
+    for call in (lambda: cache.get_or_load(3, Source(5)), lambda: cache.get_or_load_many([3, 4], Source({3: 5, 4: 5}))):
+        with pytest.raises(Overloaded):
+            await call()
+    for task in hung:
+        task.cancel()
+    # Who gives up frees nothing: the loaders run on.
+    with pytest.raises(Overloaded):
+        await cache.get_or_load(3, Source(5))
+    await virtual.service._shared.flights.aclose()
+    assert virtual.service._shared.flights._flying == 0
+
+
+async def test_a_fresh_value_is_given_though_there_is_no_room_to_load_it_early(virtual):
+    cache, source = virtual.family(int, Lifetime(ttl=10, jitter=0, early=1000)), Source(5, takes=0.01)
+    await cache.get_or_load(1, source)
+    virtual.advance(9.9)
+    virtual.service._shared.flights.most = 0
+    virtual.service._shared.random = lambda: 0.999
+    assert await cache.get_or_load(1, source) == 5
+    assert (virtual.service._shared.early_room, source.loads) == (16, 1)
+
+
 async def test_warming_ends_with_what_a_loader_raises_as_it_is(virtual):
     cache, source = virtual.family(int), Source(KeyError("away"))
     with pytest.raises(KeyError):
@@ -273,6 +313,14 @@ async def test_tags_are_bounded(virtual):
 def test_a_lifetime_that_cannot_be_is_an_error(parts):
     with pytest.raises(ConfigurationError, match="cache"):
         Lifetime(**{"ttl": 60.0, **parts})
+
+
+@pytest.mark.parametrize("lifetime", [60, "60", {"ttl": 60}])
+def test_what_is_no_lifetime_is_told_by_its_name(virtual, lifetime):
+    with pytest.raises(ConfigurationError, match=r"cache\.own"):
+        virtual.service.family("own", lifetime=lifetime)
+    with pytest.raises(ConfigurationError, match=r"cache\.guilds"):
+        PollyState(Settings(cache={"guilds": lifetime}))
 
 
 def test_a_family_has_a_ttl_or_a_lifetime(virtual):
