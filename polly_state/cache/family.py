@@ -150,6 +150,7 @@ class Cache(Generic[T]):
             LoadFailed: It took longer than the hard timeout, or was cancelled from within.
             UnsupportedValue: It gave something that would not come back equal, or is too large.
             RuntimeError: It asked the cache for its own key, directly or by way of other loaders.
+            Overloaded: Some 100 000 keys are being loaded already.
         """
         key = self._key(id)
         entry = self._loading.near(key)

@@ -198,7 +198,14 @@ class CacheService:
 
     async def _invalidate(self, tiers: Iterable[Cache[Any]], id: Id, group: str) -> Ack:
         tag = f"{group}:{':'.join(map(str, id)) if isinstance(id, tuple) else id}"
-        return min(await asyncio.gather(self.invalidate_tag(tag), *(tier.delete(id) for tier in tiers)))
+        writes = (self.invalidate_tag(tag), *(tier.delete(id) for tier in tiers))
+        acks: list[Ack] = []
+        # One that fails keeps none of the others from being done, nor is any left behind.
+        for outcome in await asyncio.gather(*writes, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            acks.append(outcome)
+        return min(acks)
 
 
 def _check_lifetime(name: str, lifetime: object) -> None:

@@ -8,7 +8,7 @@ import secrets
 
 import pytest
 
-from polly_state import BreakerSettings, Mode, PollyState, Settings
+from polly_state import BreakerSettings, LocalStoreFull, Mode, PollyState, Settings
 from polly_state.commands import DropEntry, EndLoad, PutEntry
 from polly_state.lifetime import Lifetime
 from polly_state.store.channels import Channels, Topic
@@ -69,6 +69,26 @@ async def test_a_user_a_guild_and_a_poll(virtual, group, tiers):
     assert await tagged.get(1) is None
     for tier in tiers:
         assert await getattr(service, tier).get_many([7, 8]) == {8: "y"}
+
+
+async def test_a_part_that_fails_keeps_none_of_the_others_from_being_done(virtual):
+    service = virtual.service
+    await service.guild_emojis.set(7, "x")
+
+    async def refused(_):
+        raise LocalStoreFull("no room")
+
+    delete = service.guild_emojis.delete
+
+    async def slow(id):
+        await asyncio.sleep(0.005)
+        return await delete(id)
+
+    service.guilds.delete, service.guild_emojis.delete = refused, slow
+    with pytest.raises(LocalStoreFull):
+        await service.invalidate_guild(7)
+    assert len(asyncio.all_tasks()) == 1
+    assert await service.guild_emojis.get(7) is None
 
 
 async def test_another_process_sees_it_at_once(server):
