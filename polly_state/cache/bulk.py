@@ -116,6 +116,8 @@ class Bulk(Generic[I, T]):
             async with loading.kept_alive([(key, token) for key in claimed]):
                 made = await self._made(ours)
         finally:
+            for key in ours:
+                flights[key].closing = True
             kept = await asyncio.gather(*(self._end(key, token, made.get(key)) for key in claimed))
         lost = {key for key, held in zip(claimed, kept, strict=True) if not held}
         for key, outcome in made.items():

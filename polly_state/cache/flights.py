@@ -45,24 +45,21 @@ CURRENT: Final[ContextVar[Load | None]] = ContextVar("polly_state_load", default
 class Flight:
     """The load of one key. Its future gives the entry, or what the loader raised."""
 
-    __slots__ = ("codec", "content", "future", "given", "load", "lost", "marks")
+    __slots__ = ("closing", "codec", "content", "future", "given", "load", "lost", "marks")
 
     def __init__(self, load: Load, marks: bytes, codec: int) -> None:
         self.load = load
         self.marks = marks
         self.codec = codec
         self.future: asyncio.Future[Entry[Any]] = asyncio.get_running_loop().create_future()
+        self.closing = False
+        """Whether it is being stored: who asks from then on may ask after somebody has deleted it there."""
         self.content = b""
         """The entry as it is stored, of which each who waited can have one of their own."""
         self.given = False
         """Whether somebody has got the entry that the future gives."""
         self.lost = False
         """Whether the key was written or dropped while it was loaded, so that nothing was stored."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it has ended without an entry."""
-        return self.future.done() and self.future.exception() is not None
 
     @property
     def void(self) -> bool:
@@ -100,16 +97,14 @@ class Flights:
         """The flight of *key*, if it began under these *marks*: another one's result may be invalid already.
 
         What it brings for a handle of another type, by the number of its *codec*, is none for this one. And one that
-        has failed, and may still have claims to end, is for those who asked before that.
+        has ended, or is being stored, is for those who asked before that.
         """
-        flight = self._flights.get(key)
-        if flight is None or (flight.marks, flight.codec) != (marks, codec) or flight.failed:
-            return None
-        return flight
+        flight = self._ahead(key)
+        return None if flight is None or (flight.marks, flight.codec) != (marks, codec) else flight
 
     def flying(self, key: str) -> bool:
         """Whether *key* is being loaded."""
-        return key in self._flights
+        return self._ahead(key) is not None
 
     def begin(
         self, marks: Mapping[str, bytes], codec: int, work: Callable[[dict[str, Flight]], Awaitable[None]]
@@ -123,7 +118,7 @@ class Flights:
         if self._flying + len(marks) > self.most:
             raise Overloaded(f"{self._flying} keys are being loaded already")
         # One that is on its way under other marks, or for another type, has the claim until it ends.
-        before = [held.load for key in marks if (held := self._flights.get(key)) is not None]
+        before = [held.load for key in marks if (held := self._ahead(key)) is not None]
         _check(before)
         load = Load()
         load.waits += before
@@ -165,6 +160,10 @@ class Flights:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ahead(self, key: str) -> Flight | None:
+        flight = self._flights.get(key)
+        return None if flight is None or flight.closing or flight.future.done() else flight
 
     def _gone(self, flights: dict[str, Flight]) -> None:
         self._flying -= len(flights)

@@ -61,6 +61,7 @@ class Loading(Lookup[T]):
                     entry = await self._fetched(fetch, wanted, turn)
                 content = self.codec.encode(entry)
         finally:
+            flight.closing = True
             if turn.claimed:
                 ttl = 0.0 if entry is None else self.left(entry)
                 flight.lost = not await self.end(EndLoad(key, token, content, ttl))

@@ -187,3 +187,24 @@ async def test_nobody_is_left_waiting_for_what_the_caller_gave_up(virtual):
     assert await cache.get_or_load_many(["mine"], load) == {"mine": 5}
     assert waiting == []
     slow.cancel()
+
+
+async def test_what_is_loaded_while_others_are_waited_for_is_not_given_once_it_is_deleted(virtual):
+    lasting = Lifetime(ttl=1000.0)
+    cache, other = virtual.family(int, lasting), virtual.process()
+    theirs = other.family("family", int, lifetime=lasting)
+    slow = Source(1, takes=0.2)
+    loading = asyncio.create_task(theirs.get_or_load(2, slow))
+    await until(lambda: slow.loads)
+    many = asyncio.create_task(cache.get_or_load_many([1, 2], Many(1)))
+    async with asyncio.timeout(20):
+        while await theirs.get(1) is None:
+            await asyncio.sleep(0.002)
+    await theirs.delete(1)
+    assert await cache.get_or_load(1, Source(2)) == 2
+    assert not many.done()
+    await theirs.delete(1)
+    assert await cache.get_or_load_many([1], Many(3)) == {1: 3}
+    assert not many.done()
+    assert [await many, await loading] == [{1: 1, 2: 1}, 1]
+    await other.aclose()

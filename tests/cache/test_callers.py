@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from polly_state import ConfigurationError, LoadFailed, Overloaded, PollyState, Settings
+from polly_state.commands import ClaimLoad, EndLoad
 from polly_state.lifetime import Lifetime
 from tests.cache.caches import Source, Virtual
 from tests.outages import until
@@ -326,3 +327,86 @@ def test_what_is_no_lifetime_is_told_by_its_name(virtual, lifetime):
 def test_a_family_has_a_ttl_or_a_lifetime(virtual):
     with pytest.raises(TypeError, match="not both"):
         virtual.service.family("own", int, ttl=5, lifetime=PATIENT)
+
+
+class Late:
+    """A store whose replies to the ends of loads come late, as over another connection."""
+
+    def __init__(self, store):
+        self.clock = store.clock
+        self.stored, self.told = asyncio.Event(), asyncio.Event()
+        self._store = store
+
+    async def execute(self, command, *args):
+        answer = await self._store.execute(command, *args)
+        if isinstance(command, EndLoad) and command.content is not None:
+            self.stored.set()
+            await self.told.wait()
+        return answer
+
+    async def execute_many(self, commands):
+        return await asyncio.gather(*map(self.execute, commands))
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_who_asks_when_a_load_was_stored_and_deleted_does_not_get_it(many):
+    virtual = Virtual()
+    other = virtual.process()
+    virtual.bench.store = late = Late(virtual.bench.store)
+    here = virtual.process()
+    cache = here.family("own", int, lifetime=PATIENT)
+    if many:
+        old = asyncio.create_task(cache.get_or_load_many([1], lambda ids: asyncio.sleep(0, dict.fromkeys(ids, 1))))
+    else:
+        old = asyncio.create_task(cache.get_or_load(1, Source(1)))
+    await in_time(late.stored.wait())
+    await other.family("own", int, lifetime=PATIENT).delete(1)
+    asking = asyncio.create_task(cache.get_or_load(1, Source(2)))
+    await asyncio.sleep(0.01)
+    late.told.set()
+    assert await in_time(asking) == 2
+    assert await old == ({1: 1} if many else 1)
+    for service in (here, other):
+        await service.aclose()
+
+
+class Between:
+    """A store that lets something happen before a claim, and between what was found there and a look at its tags."""
+
+    def __init__(self, store):
+        self.clock = store.clock
+        self.claiming, self.claim, self.looking, self.look = (asyncio.Event() for _ in range(4))
+        self._store = store
+
+    async def execute(self, command, *args):
+        if isinstance(command, ClaimLoad):
+            self.claiming.set()
+            await self.claim.wait()
+        if ":cache-tags:" in command.key:
+            self.looking.set()
+            await self.look.wait()
+        return await self._store.execute(command, *args)
+
+    async def execute_many(self, commands):
+        return await asyncio.gather(*map(self.execute, commands))
+
+
+async def test_nor_what_was_found_and_deleted_while_its_tags_were_looked_at():
+    virtual = Virtual()
+    other = virtual.process()
+    virtual.bench.store = between = Between(virtual.bench.store)
+    here = virtual.process()
+    cache, theirs = here.family("own", int, lifetime=PATIENT), other.family("own", int, lifetime=PATIENT)
+    old = asyncio.create_task(cache.get_or_load(1, Source(3)))
+    await in_time(between.claiming.wait())
+    await theirs.set(1, 1, tags=["t"])
+    between.claim.set()
+    await in_time(between.looking.wait())
+    await theirs.delete(1)
+    asking = asyncio.create_task(cache.get_or_load(1, Source(2)))
+    await asyncio.sleep(0.01)
+    between.look.set()
+    assert await in_time(asking) == 2
+    assert await old == 1
+    for service in (here, other):
+        await service.aclose()

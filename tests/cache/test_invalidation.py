@@ -196,10 +196,17 @@ class Schedule:
         await self.store.turns(60)
         return version
 
+    async def load_many(self, ids):
+        return dict.fromkeys(ids, await self.load(None))
+
     async def read(self):
         await self.store.turns(120)
         known = self.version if not self.changing else None
-        found = await self.family().get_or_load(self.id, self.load, tags=["tag"])
+        family = self.family()
+        if self.choice((True, False)):
+            found = await family.get_or_load(self.id, self.load, tags=["tag"])
+        else:
+            found = (await family.get_or_load_many([self.id], self.load_many, tags=["tag"]))[self.id]
         if known is not None and found < known:
             self.stale.append((found, known))
 
