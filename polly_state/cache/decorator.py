@@ -10,7 +10,18 @@ from copy import copy
 from functools import update_wrapper
 from string import Formatter
 from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
 from polly_state.cache.family import Cache
 from polly_state.store import Ack
@@ -24,6 +35,27 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
+class Field(NamedTuple):
+    """What a template names, and how it is to be written."""
+
+    name: str
+    spec: str
+    conversion: str
+
+    def of(self, arguments: dict[str, Any]) -> str | int | None:
+        """What stands for it. Raises `TypeError` for what is missing, or can be no part of a key as it is."""
+        form = Formatter()
+        try:
+            part = form.get_field(self.name, (), arguments)[0]
+        except (LookupError, AttributeError) as error:
+            raise TypeError(f"the arguments have no {self.name!r}, which the key or a tag names") from error
+        if self.spec or self.conversion:
+            return str(form.format_field(form.convert_field(part, self.conversion or None), self.spec))
+        if part is not None and not isinstance(part, (str, int)):
+            raise TypeError(f"the parts of a key are str and int, not {type(part).__name__}; name an attribute")
+        return part
+
+
 class Template:
     """A text with ``{names}`` of a function's parameters, as in ``"leaderboard:{guild_id}"``."""
 
@@ -34,10 +66,10 @@ class Template:
         self.family, _, rest = (parts[0][0] if parts else "").partition(":")
         """What stands before the first colon, or the first name."""
         literals = [rest, *(literal for literal, _, _, _ in parts[1:])]
-        self._pieces: list[tuple[str, str | None]] = []
-        for literal, (_, name, _, _) in zip(literals, parts, strict=False):
-            self._pieces += [(literal.strip(":"), None)] if literal.strip(":") else []
-            self._pieces += [("", name)] if name is not None else []
+        self._pieces: list[str | Field] = []
+        for literal, (_, name, spec, conversion) in zip(literals, parts, strict=False):
+            self._pieces += [literal.strip(":")] if literal.strip(":") else []
+            self._pieces += [Field(name, spec or "", conversion or "")] if name is not None else []
         unknown = {name.partition(".")[0].partition("[")[0] for name in self.names} - signature.parameters.keys()
         if unknown:
             raise ValueError(f"{text!r} names no parameters of the function: {', '.join(sorted(unknown))}")
@@ -49,8 +81,8 @@ class Template:
         """
         parts: list[str | int] = []
         odd: list[str] = []
-        for number, (literal, name) in enumerate(self._pieces):
-            part = literal if name is None else _argument(name, arguments)
+        for number, piece in enumerate(self._pieces):
+            part = piece if isinstance(piece, str) else piece.of(arguments)
             if part is None or isinstance(part, bool) or part == "":
                 # None of these can be part of an id; where they stand makes one more part, which no other call has.
                 odd.append(f"{number}{part}")
@@ -60,8 +92,9 @@ class Template:
 
     def filled(self, arguments: dict[str, Any]) -> str:
         """The text with what stands for the names. Raises as `id` does."""
-        for name in self.names:
-            _argument(name, arguments)
+        for piece in self._pieces:
+            if isinstance(piece, Field):
+                piece.of(arguments)
         return self.text.format(**arguments)
 
 
@@ -127,16 +160,6 @@ def check_function(function: object) -> None:
         raise TypeError(f"put @{type(function).__name__} above, so that what is cached is the function itself")
     if inspect.isasyncgenfunction(function):
         raise TypeError("an async generator gives no single result that could be cached; return a list")
-
-
-def _argument(name: str, arguments: dict[str, Any]) -> Any:
-    try:
-        part = Formatter().get_field(name, (), arguments)[0]
-    except (LookupError, AttributeError) as error:
-        raise TypeError(f"the arguments have no {name!r}, which the key or a tag names") from error
-    if part is not None and not isinstance(part, (str, int)):
-        raise TypeError(f"the parts of a key are str and int, not {type(part).__name__}; name an attribute")
-    return part
 
 
 def result_type(function: Callable[..., Any]) -> Any:

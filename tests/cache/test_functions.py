@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 
@@ -88,6 +89,18 @@ async def test_attributes_and_no_parameters(virtual):
     assert await greeting(User(7)) == "hello 7"
     assert await motd() is None
     assert (await motd.cache.read("-")).hit
+
+
+async def test_how_a_part_is_written_counts(virtual):
+    @virtual.service.cached("days:{day:%Y-%m-%d}:{key!s}", ttl=60, tags=["{key!s}"])
+    async def days(day: object, key: object) -> list[str]:
+        return [f"{day:%H}"]
+
+    assert await days(datetime(2026, 1, 2, 8, tzinfo=UTC), 1.5) == ["08"]
+    assert await days(datetime(2026, 1, 2, 9, tzinfo=UTC), 1.5) == ["08"]
+    assert await days(datetime(2026, 1, 3, 9, tzinfo=UTC), 1.5) == ["09"]
+    await virtual.service.invalidate_tag("1.5")
+    assert await days(datetime(2026, 1, 2, 9, tzinfo=UTC), 1.5) == ["09"]
 
 
 async def test_a_part_that_is_no_id_is_an_error(leaderboard):
