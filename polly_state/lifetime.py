@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Final
 
 from polly_state.errors import ConfigurationError
@@ -11,6 +12,7 @@ from polly_state.errors import ConfigurationError
 __all__ = ["MAX_CACHED", "Lifetime"]
 
 MAX_CACHED: Final = 30 * 86_400.0
+NUMBERS: Final = ("ttl", "stale", "throttle", "soft_timeout", "hard_timeout", "early", "jitter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,12 @@ class Lifetime:
     """Whether values may be held in process; for those that are large or seldom asked for again, better not."""
 
     def __post_init__(self) -> None:
+        for name in NUMBERS:
+            _check_number(f"cache.{name}", getattr(self, name))
+        for status, ttl in self.statuses.items():
+            if not isinstance(status, str):
+                raise ConfigurationError("cache.statuses: a status is a text, as it is found in the values")
+            _check_number("cache.statuses", ttl)
         ttls = (self.ttl, *self.statuses.values())
         if not all(ttl > 0 and ttl + self.stale <= MAX_CACHED for ttl in ttls):
             raise ConfigurationError("cache: a ttl must be above 0, and at most 30 days together with stale")
@@ -46,3 +54,8 @@ class Lifetime:
             raise ConfigurationError("cache: times must be above 0; stale and early may be 0")
         if not 0 <= self.jitter < 1:
             raise ConfigurationError("cache.jitter: from 0 to less than 1")
+
+
+def _check_number(name: str, number: object) -> None:
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not isfinite(number):
+        raise ConfigurationError(f"{name}: a finite number, in seconds where it is a time")

@@ -130,7 +130,7 @@ ONLY = {
     "redis": lambda name: name.startswith(("connection/", "store/redis.py")),
     "hiredis": lambda name: name.startswith("connection/"),
     "tenacity": lambda name: name == "retry.py",
-    "zstandard": lambda name: name in ("structures/codec.py", "cache/dictionaries.py"),
+    "zstandard": lambda name: name == "structures/frames.py",
     "orjson": lambda name: name == "structures/codec.py",
     "sqlite3": lambda name: name == "store/database.py",
     "ssl": lambda name: name.startswith(("connection/", "testing/")),

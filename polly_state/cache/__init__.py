@@ -2,7 +2,8 @@
 
 from polly_state.cache.decorator import CachedFunction
 from polly_state.cache.dictionaries import train_dictionary
-from polly_state.cache.family import Cache, Cached
+from polly_state.cache.family import Cache
+from polly_state.cache.looks import Cached
 from polly_state.cache.service import CacheHealth, CacheService
 from polly_state.cache.statistics import CacheStatistics
 

@@ -11,15 +11,14 @@ from typing import Any, Final
 
 from polly_state.errors import CorruptValue
 from polly_state.structures import Codec
+from polly_state.structures.frames import Frames, is_frame, trained
 
 __all__ = ["Dictionary", "train_dictionary"]
 
-MAGIC: Final = b"\x28\xb5\x2f\xfd"
-LEVEL: Final = 3
-MAX_UNPACKED: Final = 8 * 1024 * 1024
 #: Values that are shorter are not worth a frame around them.
 PACK_FROM: Final = 64
 ENOUGH: Final = 8
+WHAT: Final = "a packed value"
 
 
 class Dictionary:
@@ -27,45 +26,31 @@ class Dictionary:
 
     def __init__(self, content: bytes) -> None:
         """Take what `train_dictionary` has made. Raises `ValueError` for what is no dictionary with a number."""
-        import zstandard
-
-        dictionary = zstandard.ZstdCompressionDict(content)
-        if not dictionary.dict_id():
-            raise ValueError("this is no dictionary of Zstandard that bears a number; see train_dictionary")
-        dictionary.precompute_compress(level=LEVEL)
         self.content = content
-        self._number = dictionary.dict_id()
-        self._zstandard = zstandard
-        self._compress = zstandard.ZstdCompressor(level=LEVEL, dict_data=dictionary).compress
-        self._decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=MAX_UNPACKED)
-        self._plain = zstandard.ZstdDecompressor(max_window_size=MAX_UNPACKED)
+        self._frames = Frames(WHAT, content)
+        self._plain = Frames(WHAT)
 
     def pack(self, content: bytes) -> bytes:
         """What a codec has made, smaller where that can be."""
         if len(content) < PACK_FROM:
             return content
-        whole = self._plain.decompress(content) if content.startswith(MAGIC) else content
-        if whole.startswith(MAGIC):
+        whole = self._plain.unpack(content) if is_frame(content) else content
+        if is_frame(whole):
             # Unpacked, it would be taken for packed.
             return content
-        packed = self._compress(whole)
+        packed = self._frames.pack(whole)
         return packed if len(packed) < len(content) else content
 
     def unpack(self, content: bytes) -> bytes:
         """What the codec had made. Raises `CorruptValue` for what was packed with another dictionary, or is damaged."""
-        if content[:4] != MAGIC:
+        if not is_frame(content):
             return content
-        try:
-            parameters = self._zstandard.get_frame_parameters(content)
-            if not parameters.dict_id:
-                return content
-            if parameters.dict_id != self._number:
-                raise CorruptValue("a value was packed with a dictionary that is not the family's")
-            if not 0 <= parameters.content_size <= MAX_UNPACKED or parameters.window_size > MAX_UNPACKED:
-                raise CorruptValue("a packed value declares no size, or one over the limit; it was not unpacked")
-            return self._decompressor.decompress(content, max_output_size=MAX_UNPACKED, allow_extra_data=False)
-        except (self._zstandard.ZstdError, MemoryError) as error:
-            raise CorruptValue("a packed value is damaged") from error
+        number = self._frames.dictionary_of(content)
+        if not number:
+            return content
+        if number != self._frames.number:
+            raise CorruptValue("a value was packed with a dictionary that is not the family's")
+        return self._frames.unpack(content)
 
 
 def train_dictionary(values: Iterable[Any], declared: Any = object, *, size: int = 4096) -> bytes:
@@ -77,14 +62,9 @@ def train_dictionary(values: Iterable[Any], declared: Any = object, *, size: int
         UnsupportedValue: One of them cannot be stored.
         ValueError: They are too few, or too small, to have something in common.
     """
-    import zstandard
-
-    codec, plain = Codec[Any](declared), zstandard.ZstdDecompressor()
+    codec, plain = Codec[Any](declared), Frames(WHAT)
     contents = map(codec.encode, values)
-    samples: list[Any] = [plain.decompress(each) if each.startswith(MAGIC) else each for each in contents]
+    samples = [plain.unpack(each) if is_frame(each) else each for each in contents]
     if len(samples) < ENOUGH:
         raise ValueError(f"a dictionary is made of {ENOUGH} values at least, better of some hundred")
-    try:
-        return zstandard.train_dictionary(size, samples, level=LEVEL).as_bytes()
-    except zstandard.ZstdError:
-        raise ValueError("these values are too few or too small to make a dictionary of") from None
+    return trained(samples, size)

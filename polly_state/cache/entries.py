@@ -20,6 +20,8 @@ U = TypeVar("U")
 
 MAGIC: Final = b"pc1"
 PARTS: Final = 7
+#: Of two times in milliseconds; with more they would be no time that a clock can show.
+MAX_DIGITS: Final = 30
 VALUE, NONE, VALUE_AGAIN, NONE_AGAIN = b"v", b"n", b"V", b"N"
 
 
@@ -94,12 +96,12 @@ class EntryCodec(Generic[T]):
         try:
             magic, kind, created, expires, ends, load, marks = head.split(b" ", PARTS - 1)
             fresh_until, taken = int(expires) / 1000, int(load) / 1000
-        except ValueError:
+        except (ValueError, OverflowError):
             # The cause would quote the entry.
             raise CorruptValue("what is stored is no entry of a cache; something else writes here") from None
         if magic != MAGIC:
             raise CorruptValue("what is stored is an entry of another version")
-        if not (created + ends).isdigit():
+        if not created.isdigit() or not ends.isdigit() or len(created) + len(ends) > MAX_DIGITS:
             raise CorruptValue("what is stored is no entry of a cache; something else writes here")
         # Most are of the first kind: the others are not compared with one by one.
         if kind == VALUE:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from polly_state.cache.bulk import Bulk
 from polly_state.cache.entries import Entry
-from polly_state.cache.loading import Loading
-from polly_state.cache.looks import Found, wanted_of
+from polly_state.cache.loading import Loading, called
+from polly_state.cache.looks import Cached, Found, ids_of, wanted_of
 from polly_state.cache.shared import Shared
 from polly_state.cache.sharing import Sharing
 from polly_state.cache.statistics import CacheStatistics, Tally
+from polly_state.cache.warming import for_each
 from polly_state.cache.writing import writing
 from polly_state.commands import DropEntry, PutEntry
 from polly_state.lifetime import Lifetime
 from polly_state.store import Ack, Answer, Origin
+from polly_state.store.channels import Topic
 from polly_state.structures import Family, Id, Ttl
 
-__all__ = ["Cache", "Cached"]
+__all__ = ["Cache"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -27,19 +28,6 @@ I = TypeVar("I", bound=Id)  # noqa: E741
 
 #: -ln of a random number is hardly ever more.
 UNLIKELY: Final = 30.0
-
-
-class Cached(NamedTuple, Generic[T]):
-    """What the cache has of an id, with the truth about it."""
-
-    value: T | None
-    hit: bool
-    """Whether there is a value, which may be None."""
-    origin: Origin
-    age: float
-    """Seconds since it was loaded or set."""
-    stale: bool
-    """Whether it is past its time, its loader has failed since, or Redis is away and may hold a newer one."""
 
 
 class Cache(Generic[T]):
@@ -67,6 +55,7 @@ class Cache(Generic[T]):
         self._dictionary = dictionary
         self._sharing = Sharing(shared, self._loading)
         self._now = shared.store.clock.now
+        self._eagerness = UNLIKELY * lifetime.early
 
     def of(self, declared: type[U], *, dictionary: bytes | None = None) -> Cache[U]:
         """The same family for values of one type, packed with a *dictionary* if one is given.
@@ -91,7 +80,8 @@ class Cache(Generic[T]):
     async def read(self, id: Id) -> Cached[T]:
         """What there is, stale or not, and where it comes from; `Origin.DEFAULT` if that could not be found out."""
         found = await self._loading.look(self._key(id))
-        self._loading.fresh(found)
+        fresh = self._loading.fresh(found)
+        self._tally.stale += fresh is not found.entry
         return self._labelled(found)
 
     async def set(self, id: Id, value: T, *, ttl: Ttl | None = None, tags: Iterable[str] = ()) -> Ack:
@@ -108,7 +98,8 @@ class Cache(Generic[T]):
 
     async def get_many(self, ids: Iterable[I]) -> dict[I, T | None]:
         """The fresh values there are, in one round trip."""
-        return {**await self._fresh({each: self._key(each) for each in ids})}
+        keys = {each: self._key(each) for each in ids_of(ids)}
+        return {**self._fresh(keys, await self._loading.look_many(keys.values()))}
 
     async def set_many(
         self, values: Mapping[I, T], *, ttl: Ttl | None = None, tags: Iterable[str] = ()
@@ -127,7 +118,7 @@ class Cache(Generic[T]):
 
     async def delete_many(self, ids: Iterable[I]) -> dict[I, Ack]:
         """Let there be no values, in one round trip."""
-        keys = {each: self._key(each) for each in ids}
+        keys = {each: self._key(each) for each in ids_of(ids)}
         answers = await self._written([DropEntry(key) for key in keys.values()])
         return {each: answer.ack for each, answer in zip(keys, answers, strict=True)}
 
@@ -157,6 +148,7 @@ class Cache(Generic[T]):
             LoadFailed: It took longer than the hard timeout, or was cancelled from within.
             UnsupportedValue: It gave something that would not come back equal, or is too large.
             RuntimeError: It asked the cache for its own key, directly or by way of other loaders.
+            Overloaded: Some 100 000 keys are being loaded already.
         """
         kept = self._loading.held(id)
         if kept is None:
@@ -168,12 +160,12 @@ class Cache(Generic[T]):
                 if entry is None:
                     return await self._sharing.load(key, found, lambda: loader(id), wanted_of(ttl, tags))
                 left = found.left
-                if left < entry.load_seconds * UNLIKELY:
+                if left < entry.load_seconds * self._eagerness:
                     self._sharing.early(key, entry, left, lambda: loader(id), wanted_of(ttl, tags))
                 return entry.value
         about: Entry[None] = kept.about
         left = about.expires - self._now()
-        if left < about.load_seconds * UNLIKELY:
+        if left < about.load_seconds * self._eagerness:
             self._sharing.early(self._key(id), about, left, lambda: loader(id), wanted_of(ttl, tags))
         value: T = kept.given()
         return value
@@ -190,28 +182,40 @@ class Cache(Generic[T]):
 
         Ids that it leaves out are left out here. Raises as `get_or_load` does.
         """
-        keys, wanted = {each: self._key(each) for each in ids}, wanted_of(ttl, tags)
-        found = await self._fresh(keys)
+        keys, wanted = {each: self._key(each) for each in ids_of(ids)}, wanted_of(ttl, tags)
+        looks = await self._loading.look_many(keys.values())
+        found = self._fresh(keys, looks)
         missing = {each: key for each, key in keys.items() if each not in found}
         if missing:
-            marks = await self._shared.markers.current(self.name, wanted.tags)
-            bulk = Bulk(self._loading, self._shared.store.clock.stamp, loader, wanted)
-            loaded = await bulk.result(self._shared.flights, missing, marks)
-            found |= loaded
+            held = {key: look.entry for key, look in zip(keys.values(), looks, strict=True) if look.entry is not None}
+            found |= await Bulk(self._shared, self._loading, loader, wanted).result(missing, held)
         return {each: found[each] for each in keys if each in found}
 
-    async def warm(self, ids: Iterable[I], loader: Callable[[I], Awaitable[T]], *, at_once: int = 8) -> int:
-        """Load what is not there, so many *at once*; how many loads that took. Raises what a loader raises."""
-        before, gate = self._tally.loads, asyncio.Semaphore(at_once)
+    async def warm(
+        self,
+        ids: Iterable[I],
+        loader: Callable[[I], Awaitable[T]],
+        *,
+        ttl: Ttl | None = None,
+        tags: Iterable[str] = (),
+        at_once: int = 8,
+    ) -> int:
+        """Load what is not there, so many *at once*; how many loads that took.
 
-        async def warm(id: I) -> None:
-            async with gate:
-                await self.get_or_load(id, loader)
+        Ends with the first that fails, and raises as `get_or_load` does; `ValueError` for less than one at once.
+        """
+        loads, wanted = 0, wanted_of(ttl, tags)
 
-        async with asyncio.TaskGroup() as group:
-            for each in ids:
-                group.create_task(warm(each))
-        return self._tally.loads - before
+        async def counted(id: I) -> T:
+            nonlocal loads
+            loads += 1
+            return await called(lambda: loader(id))
+
+        async def warmed(id: I) -> None:
+            await self.get_or_load(id, counted, ttl=wanted.ttl, tags=wanted.tags)
+
+        await for_each(ids_of(ids), warmed, at_once)
+        return loads
 
     def statistics(self) -> CacheStatistics:
         """How the family has fared so far, in this process."""
@@ -222,11 +226,15 @@ class Cache(Generic[T]):
         for key in keys:
             self._shared.flights.detach(key)
         with writing(self._shared.near, *keys):
-            return await self._shared.store.execute_many(commands)
+            answers = await self._shared.store.execute_many(commands)
+        for key in keys:
+            # Whoever waited for a load of it need not any more.
+            self._shared.channels.tell(Topic(key))
+        return answers
 
-    async def _fresh(self, keys: Mapping[I, str]) -> dict[I, T]:
-        entries = await self._loading.fresh_many(keys.values())
-        return {name: entry.value for name, entry in zip(keys, entries, strict=True) if entry is not None}
+    def _fresh(self, keys: Mapping[I, str], looks: Iterable[Found[T]]) -> dict[I, T]:
+        entries = {name: self._loading.fresh(look) for name, look in zip(keys, looks, strict=True)}
+        return {name: entry.value for name, entry in entries.items() if entry is not None}
 
     def _labelled(self, found: Found[T]) -> Cached[T]:
         entry, answer = found.entry, found.answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from inspect import isawaitable
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -24,10 +25,11 @@ from polly_state.errors import (
 )
 from polly_state.store.channels import Topic
 
-__all__ = ["Loading"]
+__all__ = ["Loading", "called"]
 
 T = TypeVar("T")
 U = TypeVar("U")
+UNCHANGING: Final = frozenset((type(None), bool, int, float, str, bytes))
 LATE: Final = 4
 """After so many hard timeouts a loader is given up."""
 DEAF: Final = 0.1
@@ -59,10 +61,23 @@ class Loading(Lookup[T]):
                     entry = await self._fetched(fetch, wanted, turn)
                 content = self.codec.encode(entry)
         finally:
+            flight.closing = True
             if turn.claimed:
-                ttl = 0.0 if entry is None else entry.ends - self._store.clock.now()
+                ttl = 0.0 if entry is None else self.left(entry)
                 flight.lost = not await self.end(EndLoad(key, token, content, ttl))
-        flight.future.set_result(entry)  # pyright: ignore[reportArgumentType]
+        kept = turn.content if content is None else content
+        flight.land(entry, kept)  # pyright: ignore[reportArgumentType]
+
+    def given(self, flight: Flight) -> Entry[T]:
+        """What a *flight* has brought, for one caller alone: the first gets what was loaded, others a copy each.
+
+        Raises what the loader raised.
+        """
+        entry: Entry[T] = flight.future.result()
+        if flight.given and type(entry.value) not in UNCHANGING:
+            entry = self.codec.decode(flight.content)
+        flight.given = True
+        return entry
 
     async def run(self, fetch: Callable[[], Awaitable[U]]) -> tuple[U, float]:
         """What a loader gives, and how many seconds it took. Raises what it raises, and `LoadFailed`."""
@@ -70,9 +85,10 @@ class Loading(Lookup[T]):
         began, bound = perf_counter(), asyncio.timeout(LATE * self.lifetime.hard_timeout)
         try:
             async with bound:
-                value = await fetch()
+                value = await called(fetch)
         except BaseException as error:
-            self.tally.load_errors += 1
+            # To be cancelled is no failure; to raise a cancellation is one.
+            self.tally.load_errors += not (isinstance(error, asyncio.CancelledError) and _cancelled())
             if isinstance(error, TimeoutError) and bound.expired():
                 raise LoadFailed(f"a loader of {self._name} was given up after {LATE} hard timeouts") from error
             raise
@@ -81,13 +97,17 @@ class Loading(Lookup[T]):
             self.tally.load_seconds += taken
         return value, taken
 
+    def left(self, entry: Entry[T]) -> float:
+        """For how many seconds it may be given from now on."""
+        return entry.ends - self._store.clock.now()
+
     def again(self, held: Entry[T] | None) -> Entry[T] | None:
         """What was *held*, to be given again since its loader has failed, unless it is past its end."""
         now = self._store.clock.now()
         if held is None or held.ends <= now:
             return None
-        # A source that is sick is left alone for a while.
-        return held._replace(expires=min(now + self.lifetime.throttle, held.ends), failed=True)
+        # A source that is sick is left alone for a while, and at least for as long as what is held is fresh.
+        return held._replace(expires=min(max(held.expires, now + self.lifetime.throttle), held.ends), failed=True)
 
     @asynccontextmanager
     async def kept_alive(self, claims: Iterable[tuple[str, str]]) -> AsyncGenerator[None]:
@@ -100,8 +120,10 @@ class Loading(Lookup[T]):
             await asyncio.gather(renewal, return_exceptions=True)
 
     async def _renew(self, claims: list[tuple[str, str]]) -> None:
-        liveness = self._shared.liveness
-        while True:
+        liveness, now = self._shared.liveness, asyncio.get_running_loop().time
+        # A loader that cannot even be cancelled must not keep the key from everybody else for good.
+        ends = now() + LATE * self.lifetime.hard_timeout
+        while now() < ends:
             await asyncio.sleep(liveness / 3)
             with suppress(StateError):
                 await self._store.execute_many([RenewLoad(key, token, liveness) for key, token in claims])
@@ -141,7 +163,7 @@ class Loading(Lookup[T]):
             self.unreadable()
             return Turn(marks, ours=True, claimed=False, left=0.0, held=None)
         held = await self.usable(claim.content, marks)
-        return Turn(marks, ours=claim.won, claimed=claim.won, left=claim.left, held=held)
+        return Turn(marks, claim.won, claim.won, claim.left, held, claim.content or b"")
 
     def will_do(self, turn: Turn[T], wanted: Wanted) -> bool:
         """Whether what is there makes a load needless."""
@@ -159,6 +181,9 @@ class Loading(Lookup[T]):
         except StateError:
             # The value is good, and whoever waits for it gets it; it is only not kept.
             return True
+        finally:
+            # Those who wait in this process; Redis tells the others, if there is one.
+            self._shared.channels.tell(Topic(command.key))
         if held and command.content is not None:
             self.tally.bytes_written += len(command.content)
         return held
@@ -170,3 +195,20 @@ class Loading(Lookup[T]):
         name = lifetime.status_field
         status = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
         return lifetime.statuses.get(str(getattr(status, "value", status)), lifetime.ttl)
+
+
+async def called(fetch: Callable[[], Awaitable[U]]) -> U:
+    """What *fetch* gives when it is awaited. Raises `TypeError` for what is no async function."""
+    awaitable = fetch()
+    _check(awaitable)
+    return await awaitable
+
+
+def _check(awaitable: object) -> None:
+    if not isawaitable(awaitable):
+        raise TypeError(f"a loader is an async function, and gives no {type(awaitable).__name__} before it is awaited")
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from polly_state.cache.entries import Entry
+from polly_state.cache.tags import check_tag
 from polly_state.lifetime import MAX_CACHED
 from polly_state.store import Ack, Answer, Origin
-from polly_state.structures import Ttl, seconds
+from polly_state.structures import Id, Ttl, seconds
 
-__all__ = ["NEAR", "Found", "Turn", "Wanted", "found", "wanted_of"]
+__all__ = ["NEAR", "Cached", "Found", "Turn", "Wanted", "found", "ids_of", "wanted_of"]
 
 T = TypeVar("T")
+I = TypeVar("I", bound=Id)  # noqa: E741
+MAX_TAGS: Final = 1000
 
 NEAR: Final = Answer[bytes | None](None, Origin.NEAR, Ack.REMOTE)
 """The answer of what this process holds, and Redis vouches for."""
@@ -27,6 +30,19 @@ class Wanted(NamedTuple):
     """What is older is loaded anew, although it may be fresh; seconds since the epoch."""
     patient: bool = True
     """Whether to wait for another process that loads it already."""
+
+
+class Cached(NamedTuple, Generic[T]):
+    """What the cache has of an id, with the truth about it."""
+
+    value: T | None
+    hit: bool
+    """Whether there is a value, which may be None."""
+    origin: Origin
+    age: float
+    """Seconds since it was loaded or set."""
+    stale: bool
+    """Whether it is past its time, its loader has failed since, or Redis is away and may hold a newer one."""
 
 
 class Found(NamedTuple, Generic[T]):
@@ -54,6 +70,8 @@ class Turn(NamedTuple, Generic[T]):
     left: float
     held: Entry[T] | None
     """What is there: if it is not ours, that may do."""
+    content: bytes = b""
+    """The same as it is stored."""
 
 
 def wanted_of(ttl: Ttl | None, tags: Iterable[str]) -> Wanted:
@@ -63,4 +81,16 @@ def wanted_of(ttl: Ttl | None, tags: Iterable[str]) -> Wanted:
         raise ValueError("a ttl of what is cached must be at most 30 days")
     if isinstance(tags, str):
         raise TypeError("tags are several texts; for one, write [tag]")
-    return Wanted(lifetime, tuple(tags))
+    several = tuple(tags)
+    if len(several) > MAX_TAGS:
+        raise ValueError(f"an entry has at most {MAX_TAGS} tags")
+    for tag in several:
+        check_tag(tag)
+    return Wanted(lifetime, several)
+
+
+def ids_of(ids: Iterable[I]) -> Iterable[I]:
+    """Several ids. Raises `TypeError` for a text, which is one, though its letters could be taken for ids."""
+    if isinstance(ids, (str, bytes)):
+        raise TypeError("ids are several; for one, write [id]")
+    return ids

@@ -56,12 +56,12 @@ class Lookup(Generic[T]):
         """The entry at *key* as it is stored, unless it is invalid or past its end."""
         return self._near_found(key) or await self.fetch(key)
 
-    async def fresh_many(self, keys: Collection[str]) -> list[Entry[T] | None]:
-        """The entry at each of the *keys* if it is fresh, in one round trip for those that are not near."""
+    async def look_many(self, keys: Collection[str]) -> list[Found[T]]:
+        """The same for each of the *keys*, in one round trip for those that are not near."""
         looks = [self._near_found(key) for key in keys]
         asked = [self.fetch(key) for key, look in zip(keys, looks, strict=True) if look is None]
         answers = iter(await asyncio.gather(*asked))
-        return [self.fresh(next(answers) if look is None else look) for look in looks]
+        return [next(answers) if look is None else look for look in looks]
 
     async def fetch(self, key: str) -> Found[T]:
         """The same, whatever is near."""
@@ -91,7 +91,7 @@ class Lookup(Generic[T]):
             return found(None, marks, answer, 0.0)
         entry, left = self._read(content)
         if entry is not None:
-            if entry.marks != marks and not await markers.valid(entry.marks, marks):
+            if entry.marks != marks and not await self._counts(entry.marks, marks):
                 entry = None
             elif near is not None and ticket is not None and answer.origin is Origin.REDIS:
                 near.fill(key, ticket, entry.value, len(content), entry.expires, about=entry.apart(marks))
@@ -183,7 +183,7 @@ class Lookup(Generic[T]):
     async def usable(self, content: bytes | None, marks: bytes) -> Entry[T] | None:
         """The entry in *content*, if it counts under the *marks* of the family now."""
         entry = None if content is None else self._read(content)[0]
-        if entry is None or entry.marks == marks or await self._markers.valid(entry.marks, marks):
+        if entry is None or entry.marks == marks or await self._counts(entry.marks, marks):
             return entry
         return None
 
@@ -191,6 +191,13 @@ class Lookup(Generic[T]):
         """Note that something else is where an entry should be."""
         self.tally.unreadable += 1
         self._shared.observe(CacheEntryUnreadable(self._name))
+
+    async def _counts(self, marks: bytes, now: bytes) -> bool:
+        try:
+            return await self._markers.valid(marks, now)
+        except CorruptValue:
+            self.unreadable()
+            return False
 
     def _read(self, content: bytes) -> tuple[Entry[T] | None, float]:
         """The entry in *content* unless it is past its end, and for how many seconds more it is fresh."""

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
 
-from polly_state.cache.decorator import CachedFunction, Template, result_type
+from polly_state.cache.decorator import CachedFunction, Template, check_function, result_type
 from polly_state.cache.family import Cache
+from polly_state.cache.looks import wanted_of
 from polly_state.cache.markers import Markers
 from polly_state.cache.shared import Shared
 from polly_state.cache.statistics import CacheStatistics, Tally
+from polly_state.errors import ConfigurationError
 from polly_state.events import Observer
 from polly_state.lifetime import Lifetime
 from polly_state.settings import Settings
@@ -103,17 +105,20 @@ class CacheService:
         packed with another one is a miss.
 
         Raises:
-            TypeError: Values of the type cannot be stored, or neither ttl nor lifetime is given.
+            TypeError: Values of the type cannot be stored, or not just one of ttl and lifetime is given.
             ValueError: The name is taken by a family with another type, lifetime or dictionary, the ttl is out of
                 bounds, or the dictionary is none.
-            ConfigurationError: The lifetime is over 30 days.
+            ConfigurationError: The lifetime is over 30 days, or is none.
         """
+        ttl = seconds(ttl)
+        if ttl is not None and lifetime is not None:
+            raise TypeError(f"the family {name!r} has a ttl or a lifetime, not both")
         lifetime = self._lifetimes.get(name, lifetime)
         if lifetime is None:
-            ttl = seconds(ttl)
             if ttl is None:
                 raise TypeError(f"the family {name!r} needs a ttl or a lifetime")
             lifetime = Lifetime(ttl=ttl)
+        _check_lifetime(name, lifetime)
         held = self._families.get(name)
         if held is None:
             cache: Cache[Any] = Cache(self._shared, name, declared, lifetime, Tally(), dictionary=dictionary)
@@ -133,14 +138,17 @@ class CacheService:
             lifetime: In place of *ttl*, see `family`.
             tags: By which results can be invalidated; they may name parameters too.
 
-        Raises as `family` does, and `ValueError` for names that are no parameters.
+        Arguments that are named are str, int, bool or None. Raises as `family` does, `ValueError` for names that are
+        no parameters, and `TypeError` for what is no async function.
         """
+        several = wanted_of(None, tags).tags
 
         def decorate(function: Callable[P, Awaitable[R]]) -> CachedFunction[P, R]:
+            check_function(function)
             signature = inspect.signature(function)
             template = Template(key, signature)
-            family = self.family(template.literal, result_type(function), ttl=ttl, lifetime=lifetime)
-            return CachedFunction(function, family, template, [Template(tag, signature) for tag in tags])
+            family = self.family(template.family, result_type(function), ttl=ttl, lifetime=lifetime)
+            return CachedFunction(function, family, template, [Template(tag, signature) for tag in several])
 
         return decorate
 
@@ -190,4 +198,16 @@ class CacheService:
 
     async def _invalidate(self, tiers: Iterable[Cache[Any]], id: Id, group: str) -> Ack:
         tag = f"{group}:{':'.join(map(str, id)) if isinstance(id, tuple) else id}"
-        return min(await asyncio.gather(self.invalidate_tag(tag), *(tier.delete(id) for tier in tiers)))
+        writes = (self.invalidate_tag(tag), *(tier.delete(id) for tier in tiers))
+        acks: list[Ack] = []
+        # One that fails keeps none of the others from being done, nor is any left behind.
+        for outcome in await asyncio.gather(*writes, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            acks.append(outcome)
+        return min(acks)
+
+
+def _check_lifetime(name: str, lifetime: object) -> None:
+    if not isinstance(lifetime, Lifetime):
+        raise ConfigurationError(f"cache.{name}: must be a Lifetime")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from math import log
 from typing import Any, Final, Generic, TypeVar
 
@@ -12,7 +13,7 @@ from polly_state.cache.flights import Flight
 from polly_state.cache.loading import Loading
 from polly_state.cache.looks import Found, Wanted
 from polly_state.cache.shared import Shared
-from polly_state.errors import LoadFailed
+from polly_state.errors import LoadFailed, Overloaded
 
 __all__ = ["Sharing"]
 
@@ -34,7 +35,7 @@ class Sharing(Generic[T]):
             assert found.entry is not None  # noqa: S101
             self._loading.tally.stale += 1
             return found.entry.value
-        entry: Entry[T] = flight.future.result()
+        entry = self._loading.given(flight)
         self._loading.tally.stale += entry.failed
         return entry.value
 
@@ -45,12 +46,13 @@ class Sharing(Generic[T]):
         shared = self._shared
         # XFetch: Vattani, Chierichetti, Lowenstein, "Optimal probabilistic cache stampede prevention" (2015).
         chance = -log(1 - shared.random()) * entry.load_seconds * self._loading.lifetime.early
-        if chance < left or shared.early_room <= 0 or shared.flights.flying(key):
+        if chance < left or entry.failed or shared.early_room <= 0 or shared.flights.flying(key):
             return
-        shared.early_room -= 1
-        self._loading.tally.early += 1
         wanted = wanted._replace(newer_than=entry.created, patient=False)
-        self._begin(key, entry.marks, fetch, wanted).future.add_done_callback(self._early_done)
+        with suppress(Overloaded):
+            self._begin(key, entry.marks, fetch, wanted).future.add_done_callback(self._early_done)
+            shared.early_room -= 1
+            self._loading.tally.early += 1
 
     async def _joined(
         self, key: str, found: Found[T], fetch: Callable[[], Awaitable[T]], wanted: Wanted
@@ -62,23 +64,24 @@ class Sharing(Generic[T]):
         while True:
             if wanted.tags or attempts:
                 marks = await self._loading.marks(wanted)
-            flight, attempts = flights.get(key, marks), attempts + 1
+            flight, attempts = flights.get(key, marks, self._loading.codec.number), attempts + 1
             ours = flight is None
             if flight is None:
                 flight = self._begin(key, marks, fetch, wanted)
-            if not await flights.join(flight, seconds):
+            await flights.join((flight,), seconds)
+            if not flight.future.done():
                 if found.entry is not None:
                     return None
                 raise LoadFailed(f"a loader took longer than {seconds:g} s; what it gives is kept")
             # What was overtaken is no answer for those who asked after that.
-            if ours or not flight.lost or attempts >= ATTEMPTS:
+            if ours or not flight.void or attempts >= ATTEMPTS:
                 return flight
 
     def _begin(self, key: str, marks: bytes, fetch: Callable[[], Awaitable[T]], wanted: Wanted) -> Flight:
         async def work(flights: dict[str, Flight]) -> None:
             await self._loading.load(flights[key], key, fetch, wanted)
 
-        return self._shared.flights.begin({key: marks}, work)[key]
+        return self._shared.flights.begin({key: marks}, self._loading.codec.number, work)[key]
 
     def _early_done(self, _: asyncio.Future[Any]) -> None:
         self._shared.early_room += 1

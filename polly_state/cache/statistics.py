@@ -11,12 +11,13 @@ class CacheStatistics(NamedTuple):
     """How one family has fared so far, in this process."""
 
     hits: int
-    """Fresh values given, those from near included."""
+    """Values given within their time, also those from near, and those given again after their loader had failed."""
     near_hits: int
     """Those of them that asked nobody."""
     misses: int
+    """Times that none was found."""
     stale: int
-    """Values given though they were no longer fresh."""
+    """Values given though they were past their time, or their loader had failed."""
     loads: int
     """Runs of a loader."""
     load_errors: int

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from polly_state.errors import StateError
 from polly_state.state import PollyState
 
 __all__ = ["Ambient"]
@@ -32,26 +33,38 @@ class Ambient:
             held = AMBIENT[loop] = cls()
         return held
 
+    @classmethod
+    def there(cls) -> Ambient | None:
+        """That of the running event loop, if there is one."""
+        return AMBIENT.get(asyncio.get_running_loop())
+
     def use(self) -> None:
         """Be that of the running event loop."""
         AMBIENT[asyncio.get_running_loop()] = self
 
     async def started(self) -> PollyState:
-        """The state, ready for commands. Raises as `PollyState.start` does."""
+        """The state, ready for commands. Raises as `PollyState.start` does, and then the next who asks tries anew."""
         if self._own:
             if self._starting is None:
                 self._starting = asyncio.create_task(self.state.start(), name="polly_state start")
-            # Whoever gives up does not keep it from starting for the others.
-            await asyncio.shield(self._starting)
+            try:
+                # Whoever gives up does not keep it from starting for the others.
+                await asyncio.shield(self._starting)
+            except StateError:
+                self._forget()
+                raise
         return self.state
 
     async def aclose(self) -> None:
         """Close a state that was made here; the next who asks gets a new one."""
+        self._forget()
+        if self._own and self._starting is not None:
+            await self.state.aclose()
+
+    def _forget(self) -> None:
         loop = asyncio.get_running_loop()
         if AMBIENT.get(loop) is self:
             del AMBIENT[loop]
-        if self._own and self._starting is not None:
-            await self.state.aclose()
 
 
 #: The getters that this stands in for are module-level; an event loop is as far as a state reaches.

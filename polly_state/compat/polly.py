@@ -6,6 +6,7 @@ is made of the environment when it is first needed, or is one's own: `use_state`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 from polly_state.cache import Cache
 from polly_state.cache import CacheService as Tiers
 from polly_state.compat.ambient import Ambient
-from polly_state.compat.polly_client import RedisClient
-from polly_state.errors import ConfigurationError, StateError, UnsupportedValue
+from polly_state.compat.polly_client import RedisClient, done, known
+from polly_state.errors import StateError
 from polly_state.state import PollyState
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "use_state",
 ]
 
+#: By the name that Polly's documentation gives it.
+_log = logging.getLogger("polly.cache_service")
+
 Tier = Callable[[Tiers], Cache[object]]
 
 
@@ -36,9 +40,8 @@ def use_state(state: PollyState) -> None:
 
 async def get_redis_client() -> RedisClient:
     """The client of this event loop, connected or not. Raises `ConfigurationError`."""
-    ambient = Ambient.current()
-    await ambient.started()
-    return RedisClient(ambient)
+    await Ambient.current().started()
+    return RedisClient()
 
 
 async def close_redis_client() -> None:
@@ -47,8 +50,8 @@ async def close_redis_client() -> None:
 
 
 def get_cache_service() -> CacheService:
-    """The cache service of this event loop, which must run."""
-    return CacheService(Ambient.current())
+    """The cache service, of whichever event loop it is used on."""
+    return CacheService()
 
 
 async def health() -> dict[str, Any]:
@@ -68,7 +71,7 @@ class Put:
     ) -> Callable[[str | int, Any], Coroutine[Any, Any, bool]]:
         async def cache(id: str | int, value: Any) -> bool:
             tier = await service.tier(self._tier)
-            return await _kept(tier.set(id, value))
+            return await done(_log, tier.set(id, value))
 
         return cache
 
@@ -83,7 +86,8 @@ class Got:
         self, service: CacheService, owner: type | None = None
     ) -> Callable[[str | int], Coroutine[Any, Any, Any]]:
         async def get_cached(id: str | int) -> Any:
-            return await (await service.tier(self._tier)).get(id)
+            tier = await service.tier(self._tier)
+            return await known(_log, tier.get(id), None)
 
         return get_cached
 
@@ -98,16 +102,13 @@ class Dropped:
         self, service: CacheService, owner: type | None = None
     ) -> Callable[[str | int], Coroutine[Any, Any, bool]]:
         async def invalidate(id: str | int) -> bool:
-            return await _kept((await service.tier(self._tier)).delete(id))
+            return await done(_log, (await service.tier(self._tier)).delete(id))
 
         return invalidate
 
 
 class CacheService:
     """Caches by kind of thing. Ids are str or int; values what JSON gives back equal."""
-
-    def __init__(self, ambient: Ambient) -> None:
-        self._ambient = ambient
 
     cache_user_preferences = Put(lambda tiers: tiers.user_preferences)
     get_cached_user_preferences = Got(lambda tiers: tiers.user_preferences)
@@ -135,24 +136,24 @@ class CacheService:
 
     async def cache_session_data(self, session_id: str | int, data: Any, ttl: float | None = None) -> bool:
         """Cache the data of a session, for *ttl* seconds or 30 minutes."""
-        return await _kept((await self.tier(lambda tiers: tiers.form_sessions)).set(session_id, data, ttl=ttl))
+        return await done(_log, (await self.tier(lambda tiers: tiers.form_sessions)).set(session_id, data, ttl=ttl))
 
     async def invalidate_user_cache(self, user_id: str | int) -> int:
         """Invalidate all of a user; how many kinds of things that are, or 0 if it could not be noted."""
-        return 4 * await _kept((await self._tiers()).invalidate_user(user_id))
+        return 4 * await done(_log, (await self._tiers()).invalidate_user(user_id))
 
     async def invalidate_guild_cache(self, guild_id: str | int) -> int:
         """Invalidate all of a guild; how many kinds of things that are, or 0 if it could not be noted."""
-        return 4 * await _kept((await self._tiers()).invalidate_guild(guild_id))
+        return 4 * await done(_log, (await self._tiers()).invalidate_guild(guild_id))
 
     async def clear_all_cache(self) -> int:
         """Invalidate everything that is cached; how many kinds of things that are, or 0 if it could not be noted."""
         tiers = await self._tiers()
-        return tiers.health().families * await _kept(tiers.invalidate_all())
+        return tiers.health().families * await done(_log, tiers.invalidate_all())
 
     async def health_check(self) -> dict[str, Any]:
         """Whether a value comes back, and Redis is there: ``status``, ``connected``, ``timestamp``, ``error``."""
-        state = await self._ambient.started()
+        state = await Ambient.current().started()
         redis = state.health().redis_available
         try:
             probe = state.cache.family("polly.health", int, ttl=60)
@@ -169,17 +170,7 @@ class CacheService:
         return tier(await self._tiers())
 
     async def _tiers(self) -> Tiers:
-        return (await self._ambient.started()).cache
-
-
-async def _kept(write: Coroutine[Any, Any, object]) -> bool:
-    try:
-        await write
-    except (ConfigurationError, UnsupportedValue):
-        raise
-    except StateError:
-        return False
-    return True
+        return (await Ambient.current().started()).cache
 
 
 def _now() -> str:

@@ -9,11 +9,14 @@ changed are copied field by field. Anything else is not kept.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import fields
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
 from sys import getsizeof
+from types import MemberDescriptorType
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
@@ -43,6 +46,7 @@ class Forms:
 
     def __init__(self) -> None:
         self._makers: dict[type, Callable[[Any], object]] = {}
+        self._slots: dict[type, list[str]] = {}
 
     def form_of(self, value: Any) -> Form | None:
         """The form to keep *value* in; None if it is of a kind, or nested so deeply, that it is not kept."""
@@ -63,7 +67,7 @@ class Forms:
             parts = _flat(value)
             if parts is not None:
                 return Form(parts, self._maker(kind), _weight(parts))
-            return Form(_copied(value), _copied, _weight(value))
+            return Form(self._copied(value), self._copied, _weight(value))
         except (AttributeError, TypeError, ValueError, RecursionError):
             return None
 
@@ -73,7 +77,7 @@ class Forms:
         if not changing:
             return Form(value, None, _weight(value))
         if len(changing) > 1 or isinstance(value[changing[0]], tuple):
-            return Form(_copied(value), _copied, _weight(value))
+            return Form(self._copied(value), self._copied, _weight(value))
         place = changing[0]
         inner = self.form_of(value[place])
         if inner is None:
@@ -86,13 +90,43 @@ class Forms:
         """What makes an object of a dataclass of its parts, whatever its class does with arguments."""
         maker = self._makers.get(kind)
         if maker is None:
-            fields = "".join(f"made.{name}, " for name in kind.__dataclass_fields__)  # type: ignore[attr-defined]
+            fields = "".join(f"made.{name}, " for name in _fields(kind))
             scope: dict[str, Any] = {"object_new": object.__new__, "of": kind}
             # As dataclasses makes its own methods; ten times as quick as a loop over the fields.
             head = "def maker(parts, object_new=object_new, of=of):"
             exec(f"{head}\n    made = object_new(of)\n    [{fields}] = parts\n    return made\n", scope)  # noqa: S102
             maker = self._makers[kind] = scope["maker"]
         return maker
+
+    def _copied(self, value: Any) -> Any:
+        kind = value.__class__
+        if kind in FROZEN or isinstance(value, Enum):
+            return value
+        copied = self._copied
+        if kind is dict:
+            return {
+                name if name.__class__ in ATOMS else copied(name): part if part.__class__ in ATOMS else copied(part)
+                for name, part in value.items()
+            }
+        if kind in BRANCHES:
+            return kind([part if part.__class__ in ATOMS else copied(part) for part in value])
+        if isinstance(value, tuple) and hasattr(kind, "_make"):
+            return kind._make(map(copied, value))
+        if not _bare(kind):
+            raise TypeError(f"a {kind.__name__} is not kept near")
+        twin: Any = object.__new__(kind)
+        own: dict[str, Any] | None = getattr(value, "__dict__", None)
+        if own is not None:
+            for name, part in own.items():
+                twin.__dict__[name] = part if part.__class__ in ATOMS else copied(part)
+            return twin
+        names = self._slots.get(kind)
+        if names is None:
+            names = self._slots[kind] = _fields(kind)
+        for name in names:
+            part = getattr(value, name)
+            object.__setattr__(twin, name, part if part.__class__ in ATOMS else copied(part))
+        return twin
 
 
 def _unpack(packed: Any) -> object:
@@ -105,13 +139,27 @@ def _renamed(kept: Any) -> object:
 
 
 def _parts(value: Any) -> Collection[Any]:
-    """Everything directly in *value*; the fields, if it is a dataclass."""
+    """Everything directly in *value*; the fields, if it is a dataclass, and what it has besides."""
     kind = type(value)
     if kind is dict:
         return [*value, *value.values()]
     if kind in BRANCHES or isinstance(value, tuple):
         return cast("Collection[Any]", value)
-    return [getattr(value, name) for name in getattr(kind, "__dataclass_fields__", ())]
+    return [getattr(value, name) for name in _names(value)] if _bare(kind) else ()
+
+
+def _names(value: object) -> Iterable[str]:
+    own: dict[str, Any] | None = getattr(value, "__dict__", None)
+    if own is None:
+        return _fields(type(value))
+    if any(isinstance(getattr(type(value), name, None), MemberDescriptorType) for name in _fields(type(value))):
+        raise TypeError("what has slots and a dict is not kept near")
+    # Also what `__post_init__` has set, and neither class variables nor what is only an argument.
+    return own
+
+
+def _fields(kind: Any) -> list[str]:
+    return [each.name for each in fields(kind)]
 
 
 def _immutable(value: object) -> bool:
@@ -131,7 +179,12 @@ def _named_or_frozen(kind: type) -> bool:
 
 def _frozen_dataclass(kind: type) -> bool:
     parameters = getattr(kind, "__dataclass_params__", None)
-    return parameters is not None and parameters.frozen and _bare(kind)
+    return parameters is not None and parameters.frozen and _bare(kind) and not _lazy(kind)
+
+
+def _lazy(kind: type) -> bool:
+    """Whether its objects may get more than they are made of, when they are asked for it."""
+    return any(isinstance(each, cached_property) for base in kind.__mro__ for each in vars(base).values())
 
 
 def _flat(value: object) -> tuple[object, ...] | None:
@@ -140,7 +193,9 @@ def _flat(value: object) -> tuple[object, ...] | None:
     if not _bare(kind) or kind.__setattr__ is not object.__setattr__:
         return None
     parts = tuple(_parts(value))
-    flat = ATOMS.issuperset(map(type, parts)) or all(_immutable(part) for part in parts)
+    flat = [*_names(value)] == _fields(kind) and (
+        ATOMS.issuperset(map(type, parts)) or all(_immutable(part) for part in parts)
+    )
     return parts if flat else None
 
 
@@ -148,28 +203,6 @@ def _plain(value: object) -> bool:
     """Whether marshal gives it back as it is: it makes bytes of a bytearray, so subclasses are not for it."""
     kind = type(value)
     return kind in ATOMS or (kind in BRANCHES and all(_plain(part) for part in _parts(value)))
-
-
-def _copied(value: Any) -> Any:
-    kind = value.__class__
-    if kind in FROZEN or isinstance(value, Enum):
-        return value
-    if kind is dict:
-        return {
-            name if name.__class__ in ATOMS else _copied(name): part if part.__class__ in ATOMS else _copied(part)
-            for name, part in value.items()
-        }
-    if kind in BRANCHES:
-        return kind([part if part.__class__ in ATOMS else _copied(part) for part in value])
-    if isinstance(value, tuple) and hasattr(kind, "_make"):
-        return kind._make(map(_copied, value))
-    if not _bare(kind):
-        raise TypeError(f"a {kind.__name__} is not kept near")
-    twin: Any = object.__new__(kind)
-    for name in kind.__dataclass_fields__:
-        part = getattr(value, name)
-        object.__setattr__(twin, name, part if part.__class__ in ATOMS else _copied(part))
-    return twin
 
 
 def _bare(kind: Any) -> bool:

@@ -46,7 +46,10 @@ def dataclass_shape(declared: type, shape_of: ShapeOf) -> Shape:
         if type(value) is dict and positional and [*value] == order:
             contents = value.values()
             if [*map(type, contents)] == kinds:
-                return declared(*contents)
+                try:
+                    return declared(*contents)
+                except Exception as error:
+                    raise _unfit(declared, value) from error
         return _build(declared, _items(value, shapes))
 
     return Shape(None, to_json, from_json)
@@ -118,5 +121,10 @@ def _items(value: Any, shapes: dict[str, Shape]) -> dict[str, Any]:
 def _build(declared: type, items: dict[str, Any]) -> Any:
     try:
         return declared(**items)
-    except TypeError as error:
-        raise Mismatch(f"the fields of {declared.__name__}", items) from error
+    except Exception as error:
+        # Whatever its own checks raise, also those that came after it was stored.
+        raise _unfit(declared, items) from error
+
+
+def _unfit(declared: type, items: dict[str, Any]) -> Mismatch:
+    return Mismatch(f"the fields of {declared.__name__}", items)

@@ -98,6 +98,15 @@ async def test_a_loader_that_fails_leaves_the_key_free(state, error):
         b"pc1 n 1 %b %b 0 - -\n5" % (LATER, LATER),
         b"pc1 q 1 %b %b 0 - -\n5" % (LATER, LATER),
         b"pc2 v 1 %b %b 0 - -\n5" % (LATER, LATER),
+        b"pc1 v  %b %b 0 - -\n5" % (LATER, LATER),
+        b"pc1 v 1 %b  0 - -\n5" % LATER,
+        b"pc1 v 1 %b %b 0 - -\n5" % (b"9" * 400, LATER),
+        b"pc1 v 1 %b %b 0 - -\n5" % (LATER, b"9" * 400),
+        b"pc1 v 1 %b %b %b - -\n5" % (LATER, LATER, b"9" * 400),
+        b"pc1 v 1 %b %b 0 \xff \xff x=1\n5" % (LATER, LATER),
+        b"pc1 v 1 %b %b 0 - - =x\n5" % (LATER, LATER),
+        b"pc1 v 1 %b %b 0 - - x\n5" % (LATER, LATER),
+        b"pc1 v 1 %b %b 0 - - %b=x\n5" % (LATER, LATER, b"t" * 5000),
     ],
 )
 async def test_a_damaged_entry_is_a_miss_with_an_event(content):
@@ -177,3 +186,24 @@ async def test_a14_what_is_stored_lives_in_redis_as_long_as_it_may_be_given(serv
             await call()
             left = await client.pttl(cache._key(number)) / 1000
             assert 0.9 * seconds < left <= seconds
+
+
+@dataclass
+class Checked:
+    number: int
+
+    def __post_init__(self):
+        if self.number < 0:
+            raise {-1: KeyError, -2: TypeError, -3: ValueError}[self.number]
+
+
+@pytest.mark.parametrize("number", [-1, -2, -3])
+async def test_what_a_class_does_not_take_any_more_is_a_miss_with_an_event(number):
+    virtual = Virtual()
+    cache = virtual.family(object)
+    await cache.set(1, {"number": number})
+    checked = cache.of(Checked)
+    assert not (await checked.read(1)).hit
+    assert [CacheEntryUnreadable("family")] == virtual.record
+    assert await checked.get_or_load(1, Source(Checked(5))) == Checked(5)
+    await virtual.service.aclose()

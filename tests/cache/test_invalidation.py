@@ -8,7 +8,7 @@ import secrets
 
 import pytest
 
-from polly_state import BreakerSettings, Mode, PollyState
+from polly_state import BreakerSettings, LocalStoreFull, Mode, PollyState, Settings
 from polly_state.commands import DropEntry, EndLoad, PutEntry
 from polly_state.lifetime import Lifetime
 from polly_state.store.channels import Channels, Topic
@@ -69,6 +69,26 @@ async def test_a_user_a_guild_and_a_poll(virtual, group, tiers):
     assert await tagged.get(1) is None
     for tier in tiers:
         assert await getattr(service, tier).get_many([7, 8]) == {8: "y"}
+
+
+async def test_a_part_that_fails_keeps_none_of_the_others_from_being_done(virtual):
+    service = virtual.service
+    await service.guild_emojis.set(7, "x")
+
+    async def refused(_):
+        raise LocalStoreFull("no room")
+
+    delete = service.guild_emojis.delete
+
+    async def slow(id):
+        await asyncio.sleep(0.005)
+        return await delete(id)
+
+    service.guilds.delete, service.guild_emojis.delete = refused, slow
+    with pytest.raises(LocalStoreFull):
+        await service.invalidate_guild(7)
+    assert len(asyncio.all_tasks()) == 1
+    assert await service.guild_emojis.get(7) is None
 
 
 async def test_another_process_sees_it_at_once(server):
@@ -176,10 +196,17 @@ class Schedule:
         await self.store.turns(60)
         return version
 
+    async def load_many(self, ids):
+        return dict.fromkeys(ids, await self.load(None))
+
     async def read(self):
         await self.store.turns(120)
         known = self.version if not self.changing else None
-        found = await self.family().get_or_load(self.id, self.load, tags=["tag"])
+        family = self.family()
+        if self.choice((True, False)):
+            found = await family.get_or_load(self.id, self.load, tags=["tag"])
+        else:
+            found = (await family.get_or_load_many([self.id], self.load_many, tags=["tag"]))[self.id]
         if known is not None and found < known:
             self.stale.append((found, known))
 
@@ -325,3 +352,33 @@ async def test_a_tag_is_one_entry_however_many_carry_it(virtual):
     size = len(virtual.bench.keyspace)
     await virtual.service.invalidate_tag("t")
     assert len(virtual.bench.keyspace) - size == 1
+
+
+@pytest.mark.parametrize("url", [None, "away"])
+async def test_who_asks_in_the_turn_of_an_invalidation_shares_nothing_read_before_it(binary, url):
+    # Without Redis nothing takes a turn of the event loop.
+    settings = Settings() if url is None else settings_for(Server(binary).url, breaker=QUICK)
+    async with PollyState(settings, observers=()) as state:
+        cache = state.cache.family("own", int, ttl=60)
+        for invalidate in (cache.invalidate, state.cache.invalidate_all):
+            await cache.set(1, 5)
+
+            async def after(invalidate=invalidate):
+                await invalidate()
+                return await cache.get(1)
+
+            assert await asyncio.gather(cache.get(2), after()) == [None, None]
+
+
+async def test_who_waits_for_a_tag_when_all_is_closed_is_not_cancelled(server):
+    async with FaultProxy(server.url) as proxy:
+        state = PollyState(settings_for(proxy.url, namespace=secrets.token_hex(4)), observers=())
+        await state.start()
+        proxy.hold()
+        asking = asyncio.create_task(state.cache._shared.markers.valid(b"- - t=x", b"- -"))
+        await asyncio.sleep(0.01)
+        await state.cache.aclose()
+        with pytest.raises(RuntimeError, match="closed"):
+            await asking
+        proxy.heal()
+        await state.aclose()

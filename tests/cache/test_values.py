@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
+from typing import Any, TypedDict
 
 import pytest
 
@@ -138,6 +139,71 @@ async def test_discord_objects_come_back_equal(state):
     assert objects == await state.cache.guilds.get_many(objects)
 
 
+@pytest.mark.skipif(not SHARED.exists(), reason="the example objects are not there")
+async def test_so_they_do_as_typed_dicts(state):
+    found = json.loads((SHARED / "discord_objects.json").read_text())
+    objects = {name: value for name, value in found.items() if isinstance(value, dict)}
+    for number, (name, value) in enumerate(objects.items()):
+        payloads = state.cache.guilds.of(typed_dict(value))
+        await payloads.set(name, value)
+        # The second one may come from near.
+        assert [value, value] == [await payloads.get(name), await payloads.get(name)], number
+
+
+def typed_dict(value):
+    """The type of an object, as a library for Discord declares its payloads."""
+    return TypedDict("Payload", {name: kind_of(item) for name, item in value.items()})
+
+
+def kind_of(value):
+    if isinstance(value, dict):
+        return typed_dict(value)
+    if isinstance(value, list):
+        return list[typed_dict(value[0])] if value and isinstance(value[0], dict) and alike(value) else list[Any]
+    return Any if value is None else type(value) | None
+
+
+def alike(values):
+    return all({name: type(item) for name, item in each.items()} == shape(values[0]) for each in values)
+
+
+def shape(value):
+    return {name: type(item) for name, item in value.items() if not isinstance(item, (dict, list))}
+
+
+@dataclass(frozen=True)
+class Snowflake:
+    id: int
+
+
+@dataclass
+class Member:
+    user: Snowflake
+    nick: str | None
+    roles: list[Snowflake]
+    joined_at: datetime
+    permissions: int
+    overwrites: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+async def test_so_do_dataclasses_with_ids_as_numbers(state):
+    member = Member(
+        Snowflake(80351110224678912),
+        "Nelly ü 🎉",
+        [Snowflake(2**63 + 5)],
+        datetime.now(UTC),
+        2**53 + 1,
+        {197038439483310086: (1 << 40, 0)},
+    )
+    members = state.cache.guild_roles.of(Member)
+    await members.set(1, member)
+    for _ in range(3):
+        found = await members.get(1)
+        assert found == member
+        found.roles.clear()
+        found.overwrites.clear()
+
+
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), 31 * 86_400])
 async def test_a14_a_ttl_that_cannot_be_is_an_error(state, ttl):
     cache = state.cache.family("own", int, ttl=60)
@@ -265,3 +331,15 @@ async def test_what_is_counted(virtual):
     assert found.bytes_written > 0
     assert found.bytes_read > 0
     assert virtual.service.health().load_errors == 1
+
+
+async def test_what_is_read_past_its_time_counts_as_stale(virtual):
+    cache = virtual.family(int)
+    await cache.set(1, 5)
+    await cache.read(1)
+    await cache.read(2)
+    assert cache.statistics().stale == 0
+    virtual.advance(11)
+    assert (await cache.read(1)).stale
+    found = cache.statistics()
+    assert (found.hits, found.misses, found.stale) == (1, 2, 1)

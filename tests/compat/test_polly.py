@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import logging
 import re
 import secrets
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from polly_state import BreakerSettings, Mode, PollyState, UnsupportedValue
+from polly_state import Address, BreakerSettings, ConfigurationError, Mode, PollyState, UnsupportedValue
 from polly_state.compat.polly import (
     CacheService,
     close_redis_client,
@@ -46,7 +48,7 @@ def environment(request, monkeypatch):
 
 @pytest.mark.blocking
 @pytest.mark.parametrize("source", samples())
-def test_a_sample_runs_after_changing_only_the_import(source, environment):
+def test_a_sample_runs_after_changing_only_the_import(source, environment, caplog):
     code = compile(
         IMPORT.sub("from polly_state.compat.polly import", source),
         "polly.md",
@@ -60,20 +62,85 @@ def test_a_sample_runs_after_changing_only_the_import(source, environment):
         coroutine = eval(code, names)  # noqa: S307 - it is a page of documentation
         if coroutine is not None:
             await coroutine
+        # What the samples delete and invalidate at their end is gone.
+        assert await (await get_redis_client()).get("key") is None
+        assert await get_cache_service().get_cached_user_preferences("user_id") is None
         await close_redis_client()
 
-    asyncio.run(run())
-    if "value" in names:
-        assert names["value"] == {"data": "value"}
-    if "cached_prefs" in names:
-        assert names["user_prefs"] == names["cached_prefs"]
-    if "health_status" in names:
-        assert names["health_status"]["status"] == "healthy"
+    with restored("polly.redis_client", "polly.cache_service"):
+        asyncio.run(run())
+    outcomes = {
+        "value": lambda value: value == {"data": "value"},
+        "cached_prefs": lambda found: found == names["user_prefs"],
+        "health_status": lambda found: found["status"] == "healthy",
+        "logging": lambda _: (
+            {record.name for record in caplog.records} >= {"polly.redis_client", "polly.cache_service"}
+        ),
+    }
+    # Each sample has an outcome, and it is the documented one.
+    assert [outcomes[name](names[name]) for name in outcomes if name in names] == [True]
+
+
+@contextmanager
+def restored(*names):
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [each.level for each in loggers]
+    yield
+    for each, level in zip(loggers, levels, strict=True):
+        each.setLevel(level)
 
 
 @pytest.mark.skipif(not SEED.exists(), reason="the page is not there")
 def test_there_are_samples():
-    assert len(samples()) >= 4
+    assert len(samples()) == SEED.read_text().count("```python") == 4
+
+
+async def test_the_documented_variables_will_do(server, monkeypatch):
+    address = Address.parse(server.url)
+    for name, value in {
+        "REDIS_URL": server.url,
+        "REDIS_HOST": "localhost",
+        "REDIS_PORT": str(address.port),
+        "REDIS_DB": "0",
+        "REDIS_PASSWORD": "",
+        "POLLY_STATE_NAMESPACE": secrets.token_hex(4),
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert (await get_redis_client()).is_connected
+    await close_redis_client()
+
+
+async def test_a_client_that_was_disconnected_connects_again(client):
+    service = get_cache_service()
+    for again in (client.connect, lambda: client.set("key", 1), lambda: service.cache_user_preferences(1, {})):
+        await client.disconnect()
+        assert not client.is_connected
+        assert await again()
+    await close_redis_client()
+    assert await service.get_cached_user_preferences(1) in ({}, None)
+
+
+def test_a_service_can_be_had_before_there_is_an_event_loop(environment):
+    service = get_cache_service()
+
+    async def run():
+        assert await service.cache_user_preferences(1, {"a": 1})
+        assert await service.get_cached_user_preferences(1) == {"a": 1}
+        await close_redis_client()
+
+    for _ in range(2):
+        asyncio.run(run())
+
+
+@pytest.mark.blocking
+async def test_a_start_that_failed_is_tried_anew(binary, monkeypatch):
+    with Server(binary, password="right") as server:
+        monkeypatch.setenv("REDIS_URL", server.url.replace("right", "wrong"))
+        with pytest.raises(ConfigurationError):
+            await get_redis_client()
+        monkeypatch.setenv("REDIS_URL", server.url)
+        assert (await get_redis_client()).is_connected
+        await close_redis_client()
 
 
 @pytest.fixture
@@ -195,6 +262,9 @@ async def test_an_outage_is_told_and_hurts_nobody(binary):
         assert not client.is_connected
         assert await client.get("seen") == 1
         assert await client.get("unseen", "default") == "default"
+        assert await client.rpush("unseen", 1) == 0
+        assert await client.lrange("unseen") == []
+        assert await client.delete("unseen", "unseen too") == 0
         assert await client.set("kept", 2)
         assert await service.cache_user_preferences(1, {"a": 1})
         assert await service.get_cached_user_preferences(1) == {"a": 1}

@@ -138,6 +138,27 @@ async def caches(state: PollyState) -> None:
     assert_type(await doubled(1), int)
     assert_type(await doubled.invalidate(1), Ack)
     await doubled("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(doubled.__name__, str)
+
+    class Guild:
+        number = 1
+
+        @state.cache.cached("roles:{self.number}:{page}", ttl=60)
+        async def roles(self, page: int | None = None) -> list[str]:
+            return []
+
+    assert_type(await Guild().roles(), list[str])
+    assert_type(await Guild().roles(page=1), list[str])
+    assert_type(await Guild.roles(Guild(), 1), list[str])
+    assert_type(await Guild().roles.invalidate(1), Ack)
+    await Guild().roles("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    @state.cache.cached("outer:{number}", ttl=60)
+    @state.cache.cached("inner:{number}", ttl=600)
+    async def stacked(number: int) -> int:
+        return number
+
+    assert_type(await stacked(1), int)
 
 
 async def whole() -> None:
