@@ -34,6 +34,8 @@ class Known:
     def __init__(self, prefix: str, families: str) -> None:
         self.reading: Reading | None = None
         """It counts while it is `told`."""
+        self.in_order = True
+        """Whether it is no older than what is read after it, of keys that another server may have."""
         self._prefix = prefix
         self._families = families
         self._near: Near | None = None
@@ -42,7 +44,7 @@ class Known:
 
     def attend(self, near: Near) -> None:
         """Hear from *near* what has changed."""
-        self._near = near
+        self._near, self.in_order = near, near.in_order
         for proofs in self._proofs.values():
             proofs.near = near
         near.attend(self._prefix, self._changed)

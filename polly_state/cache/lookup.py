@@ -63,16 +63,15 @@ class Lookup(Generic[T]):
         answers = iter(await asyncio.gather(*asked))
         return [next(answers) if look is None else look for look in looks]
 
-    async def fetch(self, key: str) -> Found[T]:
+    async def fetch(self, key: str) -> Found[T]:  # noqa: C901 - each further call on the way of a hit would be felt
         """The same, whatever is near."""
         markers, near = self._markers, self._shared.near if self._keeps else None
         ticket = None if near is None else near.begin(key)
-        known = markers.known.reading
+        known = markers.known.reading if self._keeps or markers.known.in_order else None
         reading = markers.reading if known is None else known
         if reading is None:
             answer, reading = await self._led(key)
         else:
-            # No further coroutine on the way of a hit: each would be felt.
             try:
                 answer = await self._execute(Get(key))
             except StateUnavailable:
@@ -89,6 +88,9 @@ class Lookup(Generic[T]):
         content = None if answer is None else answer[0]
         if answer is None or content is None:
             return found(None, marks, answer, 0.0)
+        if not reading.sure:
+            # Another server has the markers, and is away: nobody here knows of what it was told meanwhile.
+            answer = answer._replace(origin=Origin.MIRROR)
         entry, left = self._read(content)
         if entry is not None:
             if entry.marks != marks and not await self._counts(entry.marks, marks):

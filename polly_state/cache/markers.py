@@ -74,7 +74,7 @@ class Markers:
         try:
             answer = await self._store.execute(GetFields(self._families))
             self._last_families = answer.value
-            reading.end(answer.value, ABSENT)
+            reading.end(answer.value, ABSENT, sure=answer.origin in (Origin.REDIS, Origin.LOCAL))
             if self.near is not None and answer.origin is Origin.REDIS:
                 self.known.know(reading, self.near.until(self._families, ticket))
         except StateUnavailable:

@@ -19,10 +19,12 @@ class Reading:
     What was invalidated before any of them asked is in it: nobody can hear of it in the turn in which the read is sent.
     """
 
-    __slots__ = ("_found", "_marks", "_missing", "_waiting", "done", "over", "until")
+    __slots__ = ("_found", "_marks", "_missing", "_waiting", "done", "over", "sure", "until")
 
     def __init__(self) -> None:
         self.done = self.over = False
+        self.sure = False
+        """Whether Redis was asked, and not what was last seen there."""
         self.until = -math.inf
         """Until when it counts at most while Redis tells of changes, by the monotonic clock in seconds."""
         self._found: Mapping[str, bytes] = {}
@@ -48,9 +50,9 @@ class Reading:
             await future
         return self.done
 
-    def end(self, found: Mapping[str, bytes], missing: bytes) -> None:
+    def end(self, found: Mapping[str, bytes], missing: bytes, *, sure: bool = False) -> None:
         """It has found these."""
-        self._found, self._missing, self.done = found, missing, True
+        self._found, self._missing, self.done, self.sure = found, missing, True, sure
         self.give_up()
 
     def give_up(self) -> None:

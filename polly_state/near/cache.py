@@ -56,6 +56,7 @@ class NearCache:
         *,
         prefix: str = "",
         monotonic: Callable[[], float] = time.monotonic,
+        in_order: bool = True,
     ) -> None:
         """Hold so many entries and bytes at most, what they take beside their values included.
 
@@ -65,7 +66,9 @@ class NearCache:
             clock: Redis' time in seconds since the epoch, which `fill` is told ends in.
             prefix: What the keys that are watched over begin with; no others are kept.
             monotonic: A clock in seconds that is never set.
+            in_order: See `Near`.
         """
+        self.in_order = in_order
         self._sieve = Sieve(max_entries, max_bytes)
         self._entries = self._sieve.entries
         self._form_of = Forms().form_of

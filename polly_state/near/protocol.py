@@ -35,6 +35,9 @@ class Near(Protocol):
     when that is over, however it ended.
     """
 
+    in_order: bool
+    """Whether a change is told of before the answers to what is asked after it, as by a single server."""
+
     def get(self, key: str) -> object:
         """The value, for the caller to keep: changing it changes nothing here. `MISSING` if none can be vouched for."""
         ...

@@ -56,9 +56,7 @@ class RedisStack:
             steps.append((TICK, self._connection.refresh))
         else:
             self._connection = ConnectionManager(settings.address, settings, clock=clock, observe=observe)
-        prefix, bounds = f"{settings.namespace}:{CACHES}", settings.bounds
-        near = NearCache(bounds.near_entries, bounds.near_bytes, clock.now, prefix=prefix) if settings.near else None
-        self.near = near
+        self.near = self._near_cache(settings) if settings.near else None
         self._upkeep = Upkeep(*steps)
         self._overlay: Overlay | None = None
         self._resilient: ResilientStore | None = None
@@ -153,6 +151,11 @@ class RedisStack:
     def near_statistics(self) -> NearStatistics | None:
         """See `Stack`."""
         return None if self.near is None else self.near.statistics()
+
+    def _near_cache(self, settings: Settings) -> NearCache:
+        bounds, prefix = settings.bounds, f"{settings.namespace}:{CACHES}"
+        in_order = settings.address is not None and not settings.address.cluster
+        return NearCache(bounds.near_entries, bounds.near_bytes, self._clock.now, prefix=prefix, in_order=in_order)
 
     async def _tick(self) -> None:
         assert self._shards is not None and self._resilient is not None  # noqa: S101, PT018

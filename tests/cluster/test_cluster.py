@@ -7,13 +7,16 @@ from contextlib import aclosing
 
 import pytest
 
-from polly_state import Ack, Address, CommandRejected, ConfigurationError, Mode, Origin, Rule
+from polly_state import Ack, Address, CommandRejected, ConfigurationError, Lifetime, Mode, Origin, Rule
 from polly_state.cluster.slots import slot_of
 from polly_state.commands import Add, Count
+from polly_state.connection.breaker import CircuitState
 from polly_state.testing import FaultProxy
 from tests.clusters import ask, clustered
 from tests.outages import QUICK, cut, in_thread, state_at, until
 from tests.stores import connected
+
+EXACT = Lifetime(ttl=60, near=False)
 
 
 @pytest.fixture
@@ -76,6 +79,42 @@ async def test_an_invalidation_reaches_entries_on_every_server(state, other):
     async with asyncio.timeout(20):
         while await mine.get_many(range(20)):
             await asyncio.sleep(0.001)
+
+
+def ids_elsewhere(cluster, state, family):
+    """Ids of entries that another server has than the one that has the families' markers."""
+    markers = cluster.master_of(slot_of(state.cache._shared.markers._families))
+    family = state.cache.family(family, int, lifetime=EXACT)
+    return [number for number in range(60) if cluster.master_of(slot_of(family._key(number))) is not markers]
+
+
+async def test_what_is_asked_for_each_time_waits_for_the_news_of_another_server(state, other, cluster_server):
+    mine, theirs = (each.cache.family("exact", int, lifetime=EXACT) for each in (state, other))
+    name, *_ = ids_elsewhere(cluster_server, state, "exact")
+    await theirs.set(name, 1)
+    assert await mine.get(name) == await mine.get(name) == 1
+    markers = cluster_server.master_of(slot_of(state.cache._shared.markers._families))
+    transport = state._stack._connection._nodes["127.0.0.1", markers.port]._current._transport
+    # What Redis tells of the invalidation is on its way, while the entry's server answers at once.
+    transport.pause_reading()
+    await theirs.invalidate()
+    asked = asyncio.create_task(mine.get(name))
+    await asyncio.sleep(0.05)
+    transport.resume_reading()
+    assert await asked is None
+
+
+async def test_while_nobody_tells_of_invalidations_what_another_server_has_is_labelled(binary):
+    async with clustered(binary) as cluster, state_at(cluster.url, breaker=QUICK) as state:
+        cached = state.cache.family("exact", int, lifetime=EXACT)
+        name, *_ = ids_elsewhere(cluster, state, "exact")
+        await cached.set(name, 1)
+        found = await cached.read(name)
+        assert (found.value, found.origin, found.stale) == (1, Origin.REDIS, False)
+        await in_thread(cluster.master_of(slot_of(state.cache._shared.markers._families)).kill)
+        await until(lambda: state.statistics().connection.link is not CircuitState.CLOSED)
+        found = await cached.read(name)
+        assert (found.value, found.origin, found.stale) == (1, Origin.MIRROR, True)
 
 
 async def test_a_server_that_is_asked_wrongly_names_the_right_one_which_is_found_by_that(cluster_server):
