@@ -13,7 +13,7 @@ from tests.stores import LocalBench
 
 __all__ = ["BRIEF", "Source", "Virtual"]
 
-BRIEF = Lifetime(ttl=10.0, stale=100.0, throttle=5.0, soft_timeout=0.02, hard_timeout=0.1, jitter=0.0)
+BRIEF = Lifetime(ttl=10.0, stale=100.0, throttle=5.0, soft_timeout=0.02, hard_timeout=0.5, jitter=0.0)
 
 
 class Virtual:
