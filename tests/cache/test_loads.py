@@ -9,7 +9,7 @@ import pytest
 
 from polly_state import LoadFailed, UnsupportedValue
 from polly_state.lifetime import Lifetime
-from tests.cache.caches import Source, Virtual
+from tests.cache.caches import BRIEF, Source, Virtual
 from tests.outages import until
 
 
@@ -157,7 +157,7 @@ async def test_who_has_a_stale_value_waits_only_so_long_and_the_late_one_is_kept
 
 
 async def test_who_has_nothing_waits_for_the_hard_timeout_and_the_late_one_is_kept(virtual):
-    cache, slow = virtual.family(int), Source(6, takes=0.15)
+    cache, slow = virtual.family(int), Source(6, takes=2 * BRIEF.hard_timeout)
     with pytest.raises(LoadFailed, match="longer than"):
         await cache.get_or_load(1, slow)
     await until(lambda: not virtual.service.health().loading)
