@@ -27,7 +27,11 @@ class Clustered:
         self, binary: Path, masters: int = 3, replicas: int = 0, spares: int = 0, coverage: str = "no", **parts: Any
     ) -> None:
         """With *coverage* no server answers while a slot has none; *spares* have no slots to begin with."""
-        self.buses = [free_port() for _ in range(masters + replicas + spares)]
+        # Free ports are not kept free, so at least none is taken twice here.
+        ports: set[int] = set()
+        while len(ports) < masters + replicas + spares:
+            ports.add(free_port())
+        self.buses = [*ports]
         servers = [_server(binary, bus, coverage, **parts) for bus in self.buses]
         self.masters, self.replicas = servers[:masters], servers[masters : masters + replicas]
         self.spares = servers[masters + replicas :]
