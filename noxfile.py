@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -55,8 +56,10 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; `nox -s tests-3.13 -- -k outage` for some of them."""
     install(session, "test")
+    first = next((version for version in PYTHONS if shutil.which(f"python{version}")), session.python)
+    all_of_them = () if session.python == first else ("-m", "not long and not once")
     # Two at a time: many of them wait for a server or a process.
-    session.run("pytest", *(session.posargs or ("-n", "2")))
+    session.run("pytest", *(session.posargs or ("-n", "2", *all_of_them)))
 
 
 @nox.session

@@ -18,6 +18,8 @@ from benchmarks.run import Plan, Report, Window, opened, paired, row, turns
 from benchmarks.values import IDS
 from benchmarks.watch import watched
 
+pytestmark = pytest.mark.once
+
 ABSENT = ("coredis", "glide", "cashews", "aiocache")
 
 

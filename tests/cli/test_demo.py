@@ -19,6 +19,8 @@ from polly_state.demo.tally import Tally
 from polly_state.demo.traffic import Traffic
 from polly_state.testing import Certificates, Server
 
+pytestmark = pytest.mark.once
+
 OUTAGES = ["connected", "frozen", "thawed", "killed", "restarted"]
 ACTED = ["connected", "silent", "healed", "cut", "restored"]
 

@@ -15,6 +15,8 @@ from polly_state.events import CircuitChanged, ServerLoss
 from tests.clusters import Clustered, ask, clustered
 from tests.outages import QUICK, Record, in_thread, state_at, until
 
+pytestmark = pytest.mark.once
+
 BOUND = 2.0
 
 

@@ -23,6 +23,8 @@ from tests.outages import QUICK, in_thread, state_at, until
 from tests.sentinels import NAME, watched
 from tests.testing.wire import ask
 
+pytestmark = pytest.mark.once
+
 
 @asynccontextmanager
 async def counting(state):

@@ -8,6 +8,8 @@ from tests.endurance.__main__ import RUNS, perform
 from tests.endurance.inbox import judge
 from tests.endurance.locks import fences_back, overlaps
 
+pytestmark = pytest.mark.once
+
 FINE = {"lost": 0, "unmarked": 0, "unknown": 0}
 
 
