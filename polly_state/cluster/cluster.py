@@ -11,8 +11,8 @@ from polly_state.cluster.slots import Place, key_of, slot_of
 from polly_state.cluster.topology import Audience, Topology
 from polly_state.connection import ConnectionManager, ConnectionStatistics, ReplyError
 from polly_state.connection.breaker import CircuitState
-from polly_state.connection.dedicated import DedicatedLinks
-from polly_state.errors import StateError, StoreUnavailable
+from polly_state.connection.server_time import round_trip
+from polly_state.errors import StoreUnavailable
 from polly_state.events import Observer
 from polly_state.settings import Settings
 from polly_state.stamps import HybridClock
@@ -66,11 +66,15 @@ class Cluster:
 
     def send(self, words: Words) -> Awaitable[Reply]:
         """See `ConnectionManager.send`."""
-        return self._node_of(words).send(words)
+        return self.node_of(words).send(words)
 
-    async def send_again(self, words: Words, error: StoreUnavailable, *, repeatable: bool) -> Reply:
-        """See `ConnectionManager.send_again`."""
-        return await self._node_of(words).send_again(words, error, repeatable=repeatable)
+    def node_of(self, words: Words) -> ConnectionManager:
+        """The way to the server that has the slot. Raises `StoreUnavailable` if there is none."""
+        node = self._topology.slots[slot_of(key_of(words))]
+        if node is None:
+            self._check_known()
+            raise StoreUnavailable("no server of the Cluster has the slot of the key")
+        return node
 
     async def redirected(self, words: Words, reply: Reply) -> Reply:
         """The reply to *words*, if *reply* says that another server has the slot, or will have it in a moment.
@@ -94,19 +98,17 @@ class Cluster:
                 return reply
         raise StoreUnavailable("the servers of the Cluster do not agree which of them has a slot")
 
-    def refused(self, error: ReplyError, words: Words = ()) -> StateError:
-        """See `ConnectionManager.refused`; *words* tell which server has answered so."""
-        return self._node_of(words).refused(error)
-
     async def ping(self) -> float:
         """Seconds for a round trip to the slowest server."""
         self._check_known()
-        return max(await asyncio.gather(*(node.ping() for node in self._nodes.values())))
+        return max(await asyncio.gather(*(round_trip(node.send) for node in self._nodes.values())))
 
-    @property
-    def dedicated(self) -> DedicatedLinks:
-        """Those of a server that answers: what is published on one is heard on all. Raises as `send` does."""
-        return self._answering().dedicated
+    def any_node(self) -> ConnectionManager:
+        """A server that answers; what is published on one is heard on all. Raises as `send` does."""
+        for node in self._nodes.values():
+            if node.circuits.link.closed:
+                return node
+        raise self.circuits.refusal()
 
     def statistics(self) -> ConnectionStatistics:
         """All servers together; the circuits are those of the one that is worst off."""
@@ -123,24 +125,11 @@ class Cluster:
             retries=sum(part.retries for part in parts),
         )
 
-    def _node_of(self, words: Words) -> ConnectionManager:
-        node = self._topology.slots[slot_of(key_of(words))]
-        if node is None:
-            self._check_known()
-            raise StoreUnavailable("no server of the Cluster has the slot of the key")
-        return node
-
     def _check_known(self) -> None:
         if not self._nodes:
             raise self.circuits.refusal()
 
-    def _answering(self) -> ConnectionManager:
-        for node in self._nodes.values():
-            if node.circuits.link.closed:
-                return node
-        raise self.circuits.refusal()
-
     def _place(self, words: Words, error: ReplyError) -> Place:
         # As in "MOVED 3999 127.0.0.1:6381"; a server that does not know the other's name means its own host.
         host, _, port = str(error).rpartition(" ")[2].rpartition(":")
-        return host.strip("?") or self._node_of(words).address.host, int(port)
+        return host.strip("?") or self.node_of(words).address.host, int(port)

@@ -105,17 +105,15 @@ class ConnectionManager:
                 raise
             raise doubtful(second) from second
 
-    async def ping(self) -> float:
-        """Seconds for a round trip."""
-        began = time.perf_counter()
-        await self.send(("PING",))
-        return time.perf_counter() - began
-
     async def redirected(self, words: Words, reply: Reply) -> Reply:  # noqa: ARG002 - there is no other server
         """See `Cluster.redirected`: here an error is what it is."""
         return reply
 
-    def refused(self, error: ReplyError, words: Words = ()) -> StateError:  # noqa: ARG002 - there is one server
+    def node_of(self, words: Words) -> ConnectionManager:  # noqa: ARG002 - there is one server
+        """See `Cluster.node_of`."""
+        return self
+
+    def refused(self, error: ReplyError) -> StateError:
         """Take note of an error reply; the error to raise for it."""
         concern = concern_of(error)
         meaning = translated(error)

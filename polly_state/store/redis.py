@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from polly_state.commands import Command, Outdated, Stamped
-from polly_state.connection import REDIRECTIONS, ReplyError
-from polly_state.errors import CorruptValue, DeadlineExceeded, StateError, StoreUnavailable
+from polly_state.connection import REDIRECTIONS, ConnectionManager, ReplyError
+from polly_state.connection.packing import pack
+from polly_state.errors import CorruptValue, DeadlineExceeded, StoreUnavailable
 from polly_state.stamps import HybridClock, is_stamp
 from polly_state.store.base import Ack, Answer, from_redis, overtaken
 from polly_state.wire import Reply, Words
@@ -19,6 +20,9 @@ __all__ = ["Connection", "RedisStore", "decoded"]
 T = TypeVar("T")
 
 MIN_LEAD, MAX_LEAD = 0.0005, 1.0
+#: The part of a deadline for which a replica is waited for.
+PATIENCE = 0.8
+WAITED_MS = 1000
 
 
 class Connection(Protocol):
@@ -31,16 +35,12 @@ class Connection(Protocol):
         """Send a command; its reply may be a `ReplyError`."""
         ...
 
-    async def send_again(self, words: Words, error: StoreUnavailable, *, repeatable: bool) -> Reply:
-        """After *error*, send a command once more if that is safe and worth it; else raise *error*."""
-        ...
-
     async def redirected(self, words: Words, reply: Reply) -> Reply:
         """The reply of the server that *reply* names, if it is one of `REDIRECTIONS`; else *reply*."""
         ...
 
-    def refused(self, error: ReplyError, words: Words) -> StateError:
-        """The error to raise for an error reply to *words*."""
+    def node_of(self, words: Words) -> ConnectionManager:
+        """The way to the server that these words go to."""
         ...
 
 
@@ -55,7 +55,8 @@ class RedisStore:
 
     async def execute(self, command: Command[T], require: Ack = Ack.LOCAL_VOLATILE) -> Answer[T]:
         """See `Store`. A write that another one has overtaken is sent again with a newer stamp."""
-        self.check(require)
+        if require > Ack.REMOTE:
+            return await self.replicated(command, self.execute)
         _, value = await self.settle(command, await self._call(command, command.encode()))
         return from_redis(value)
 
@@ -63,10 +64,29 @@ class RedisStore:
         """See `Store`."""
         return await asyncio.gather(*(self.execute(command) for command in commands))
 
-    def check(self, require: Ack) -> None:
-        """Raises `StoreUnavailable` if Redis cannot keep a write as well as that."""
-        if require > Ack.REMOTE:
-            raise StoreUnavailable("REPLICATED cannot be given: WAIT is not supported yet")
+    async def replicated(
+        self, command: Command[T], execute: Callable[[Command[T], Ack], Awaitable[Answer[T]]]
+    ) -> Answer[T]:
+        """What *execute* makes of *command*, once a replica has it too.
+
+        Raises `StoreUnavailable` if there is none, and then nothing was written, or if none says so in time.
+        """
+        node, deadline = self._connection.node_of(command.encode()), self._connection.deadline
+        async with node.dedicated.lease(deadline) as link:
+            replicas = await link.submit(pack(("WAIT", 0, 0)))
+            if isinstance(replicas, ReplyError):
+                raise StoreUnavailable("REPLICATED cannot be given: WAIT is refused") from node.refused(replicas)
+            if not replicas:
+                raise StoreUnavailable("REPLICATED cannot be given: the server has no replica now")
+            answer = await execute(command, Ack.REMOTE)
+            # WAIT is about what its own connection has written, and what was written before that.
+            _, replicas = await asyncio.gather(
+                link.submit(pack(("SET", waited(command.key), b"1", "PX", WAITED_MS))),
+                link.submit(pack(("WAIT", 1, round(deadline * PATIENCE * 1000)))),
+            )
+            if isinstance(replicas, ReplyError) or not replicas:
+                raise StoreUnavailable("it is written, but no replica has confirmed it in time", maybe_applied=True)
+        return answer._replace(ack=Ack.REPLICATED)
 
     async def send_again(self, command: Command[Any], error: StoreUnavailable) -> Reply:
         """Make up for an *error* in sending *command*, if that is possible; else raise it."""
@@ -115,7 +135,7 @@ class RedisStore:
             if not is_stamp(stamp):
                 raise CorruptValue("the stamps beside the key are not ours; something else writes here")
             raise Outdated(stamp)
-        raise self._connection.refused(reply, words)
+        raise self._connection.node_of(words).refused(reply)
 
     async def _call(self, command: Command[Any], words: Words) -> Reply:
         """The reply to *words*, one form of *command*; sent once more where that is safe."""
@@ -125,7 +145,13 @@ class RedisStore:
             return await self._send_again(command, words, error)
 
     async def _send_again(self, command: Command[Any], words: Words, error: StoreUnavailable) -> Reply:
-        return await self._connection.send_again(words, error, repeatable=command.effect.repeatable)
+        return await self._connection.node_of(words).send_again(words, error, repeatable=command.effect.repeatable)
+
+
+def waited(key: str) -> str:
+    """A key in the slot of *key* that is written for nothing but to be waited for."""
+    namespace, _, rest = key.partition(":")
+    return f"{namespace}:~waited:{rest}"
 
 
 def decoded(command: Command[T], reply: Reply) -> T:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from polly_state.connection import ConnectionManager, ConnectionStatistics
+from polly_state.connection.server_time import round_trip
 from polly_state.errors import ConfigurationError
 from polly_state.events import Event, Mode, ModeChanged, Observer
 from polly_state.keyspace import Keyspace
@@ -125,6 +126,8 @@ class RedisStack:
 
     async def ping(self) -> float:
         """See `Stack`."""
+        if isinstance(self._connection, ConnectionManager):
+            return await round_trip(self._connection.send)
         return await self._connection.ping()
 
     async def purge(self) -> None:

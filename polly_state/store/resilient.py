@@ -89,7 +89,7 @@ class ResilientStore:
         if self.mode is not CONNECTED and not await self._passable(command):
             return await self._locally(command, require, None)
         if require > REMOTE:
-            self._redis.check(require)
+            return await self._redis.replicated(command, self.execute)
         # One coroutine less on every command's way than with `RedisStore.execute`.
         try:
             try:

@@ -51,6 +51,8 @@ class Subscriber:
         linger: float = LINGER,
     ) -> None:
         self._connection = connection
+        #: The server that is listened to.
+        self._node: ConnectionManager | None = None
         self._channels = channels
         self._beat = beat
         self._answer = max(answer, connection.deadline)
@@ -88,7 +90,9 @@ class Subscriber:
         away = True
         self._asked, self._tracking = set(), None
         try:
-            async with self._connection.dedicated.lease(None) as link:
+            connection = self._connection
+            self._node = connection if isinstance(connection, ConnectionManager) else connection.any_node()
+            async with self._node.dedicated.lease(None) as link:
                 link.on_push, link.on_end = self._pushed, self._changed.set
                 await self._listen(link)
                 away = False
@@ -138,7 +142,8 @@ class Subscriber:
             for each in answers:
                 _ = each.cancel() or each.cancelled() or each.exception()
         if isinstance(answer, ReplyError):
-            raise self._connection.refused(answer)
+            assert self._node is not None  # noqa: S101
+            raise self._node.refused(answer)
         self._note(keys, found)
 
     def _note(self, keys: list[Topic], found: list[Reply]) -> None:
