@@ -202,9 +202,10 @@ class Link(asyncio.Protocol):
             self._timer = self._loop.call_at(due, self._sweep)
 
     def _sweep(self) -> None:
-        self._timer = None
-        self._batches.answered(self._answered)
         now = self._loop.time()
+        # By when it was due: a loop that comes late has not listened any longer.
+        due, self._timer = now if self._timer is None else self._timer.when(), None
+        self._batches.answered(self._answered)
         last = self._batches.overdue(now)
         if (next_deadline := self._batches.next_deadline) is not None:
             self._timer = self._loop.call_at(next_deadline, self._sweep)
@@ -213,7 +214,7 @@ class Link(asyncio.Protocol):
             future.set_exception(DeadlineExceeded("Redis did not answer within the deadline", maybe_applied=True))
         if late:
             # Replies to others, sent a moment earlier, may have come just after these had left.
-            silent = now - self._heard_at > SILENCE * (self._deadline or 0.0)
+            silent = due - self._heard_at > SILENCE * (self._deadline or 0.0)
             self._listener.overdue(self, len(late), silent=silent)
 
     def _fail_pending(self, reason: str) -> tuple[int, int]:

@@ -186,8 +186,11 @@ async def test_a_slow_peer_is_not_a_silent_one():
     ):
         overdue = ask(link, "never")
         await until(lambda: peer.commands)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)
         link.data_received(b">1\r\n+news\r\n")
+        await asyncio.sleep(0.1)
+        # However late the loop comes to it.
+        time.sleep(0.4)  # noqa: ASYNC251
         with pytest.raises(DeadlineExceeded):
             await overdue
         assert link.listener.late == [(1, False)]
