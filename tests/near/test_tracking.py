@@ -15,6 +15,7 @@ from benchmarks.staleness import observed
 from polly_state import Bounds, ConfigurationError, PollyState, Settings
 from polly_state.commands import Delete, Get, Set
 from polly_state.connection import ConnectionManager
+from polly_state.connection.server_time import round_trip
 from polly_state.errors import StoreUnavailable
 from polly_state.near import MISSING, NearCache
 from polly_state.near.tracking import MANY, SILENCE, Tracking
@@ -209,7 +210,7 @@ async def watched(url, clock, **parts):
     try:
         near.fill("k", near.begin("k"), "v", 0, None)
         assert near.get("k") == "v"
-        yield near, partial(tracking.beat, manager.ping)
+        yield near, partial(tracking.beat, partial(round_trip, manager.send))
     finally:
         await manager.aclose()
 
